@@ -1,1 +1,86 @@
-"""hepgen."""
+"""hepgen: jet tagging, fast simulation and importance sampling, from ROOT files to ROOT files.
+
+The names below are loaded on first use, so ``import hepgen`` costs next to nothing and does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Each public name and the module that holds it; a module that holds itself is a subpackage.
+_HOME = {
+    "Batches": "hepgen.data",
+    "Estimate": "hepgen.metrics",
+    "Features": "hepgen.data",
+    "InputError": "hepgen.io",
+    "PackedJets": "hepgen.data",
+    "StreamedBatches": "hepgen.data",
+    "compare": "hepgen.evaluation",
+    "evaluate": "hepgen.evaluation",
+    "fit": "hepgen.training",
+    "inspect": "hepgen.io",
+    "iterate": "hepgen.io",
+    "load": "hepgen.checkpoint",
+    "predict_files": "hepgen.prediction",
+    "read": "hepgen.io",
+    "save": "hepgen.checkpoint",
+    "split": "hepgen.data",
+    "write": "hepgen.io",
+    "write_friend": "hepgen.io",
+}
+_SUBPACKAGES = ("data", "io", "kinematics", "metrics", "plots", "taggers")
+
+__all__ = [
+    "Batches",
+    "Estimate",
+    "Features",
+    "InputError",
+    "PackedJets",
+    "StreamedBatches",
+    "__version__",
+    "compare",
+    "data",
+    "evaluate",
+    "fit",
+    "inspect",
+    "io",
+    "iterate",
+    "kinematics",
+    "load",
+    "metrics",
+    "plots",
+    "predict_files",
+    "read",
+    "save",
+    "split",
+    "taggers",
+    "write",
+    "write_friend",
+]
+
+if TYPE_CHECKING:
+    from hepgen import data, io, kinematics, metrics, plots, taggers
+    from hepgen.checkpoint import load, save
+    from hepgen.data import Batches, Features, PackedJets, StreamedBatches, split
+    from hepgen.evaluation import compare, evaluate
+    from hepgen.io import InputError, inspect, iterate, read, write, write_friend
+    from hepgen.metrics import Estimate
+    from hepgen.prediction import predict_files
+    from hepgen.training import fit
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"hepgen.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'hepgen' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
