@@ -1,0 +1,168 @@
+"""The command line: one verb for each thing a user does, calling the functions a user would call.
+
+Every verb is a parser made from the signature and docstring of the function behind it, so ``--help``
+and the Python documentation never disagree. Nothing heavy is imported before the verb is known:
+``hepgen inspect`` runs without torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from hepgen import __version__
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: the words after ``hepgen``; those of the process if not given.
+
+    Returns:
+        The exit code: 0 if all went well, 1 for bad input, 2 for wrong usage, 130 for Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"hepgen {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in _VERBS:
+        from hepgen.io.errors import nearest_names
+
+        print(f"hepgen: no verb {verb!r}; nearest: {", ".join(nearest_names(verb, _VERBS))}", file=sys.stderr)
+        return 2
+    traceback = "--traceback" in rest or bool(os.environ.get("HEPGEN_TRACEBACK"))
+    return _run(_VERBS[verb][1], [word for word in rest if word != "--traceback"], traceback)
+
+
+def _run(function: Callable[[list[str]], None], words: list[str], traceback: bool) -> int:
+    """Call a verb and turn what is wrong with the input into one message and an exit code."""
+    try:
+        function(words)
+    except KeyboardInterrupt:
+        print("hepgen: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as stop:  # argparse has already said what is wrong
+        return stop.code if isinstance(stop.code, int) else 2
+    except (ValueError, LookupError, OSError, ImportError, ArithmeticError) as error:
+        if traceback:
+            raise
+        print(f"hepgen: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, _VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (what, _) in _VERBS.items())
+    return (
+        f"hepgen {__version__}: jet tagging from ROOT to ROOT\n\n"
+        f"usage: hepgen VERB ...   (hepgen VERB --help tells its arguments)\n\n{verbs}\n\n"
+        "An error is one line; --traceback shows where it was raised."
+    )
+
+
+def _parser(verb: str) -> ArgumentParser:
+    return ArgumentParser(prog=f"hepgen {verb}", description=_VERBS[verb][0])
+
+
+def _arguments(parser: ArgumentParser, words: list[str]) -> dict[str, Any]:
+    return dict(vars(parser.instantiate_classes(parser.parse_args(words))))
+
+
+def _inspect(words: list[str]) -> None:
+    from rich.console import Console
+
+    from hepgen.io import inspect
+
+    parser = _parser("inspect")
+    parser.add_argument("file", help="ROOT, HDF5, Parquet or npz file, or its URL")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_function_arguments(inspect, skip={0})
+    arguments = _arguments(parser, words)
+    file, as_json = arguments.pop("file"), arguments.pop("json")
+    found = inspect(file, **arguments)
+    if as_json:
+        import json
+
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        Console().print(found)
+
+
+def _train(words: list[str]) -> None:
+    from hepgen.pipeline import run
+
+    run(words)
+
+
+def _predict(words: list[str]) -> None:
+    from hepgen.checkpoint import load
+    from hepgen.prediction import predict_files
+
+    parser = _parser("predict")
+    parser.add_argument("model", help="model.safetensors of a training run")
+    parser.add_argument("files", nargs="+", help="files to score: paths, globs, URLs")
+    parser.add_argument("-o", "--output", required=True, help="folder, or a .root file")
+    parser.add_function_arguments(predict_files, skip={"model", "files", "output"})
+    arguments = _arguments(parser, words)
+    model = load(arguments.pop("model"))
+    for path in predict_files(model, **arguments):
+        print(path)
+
+
+def _evaluate(words: list[str]) -> None:
+    from rich.console import Console
+
+    from hepgen.evaluation import evaluate
+
+    parser = _parser("evaluate")
+    parser.add_argument("scores", nargs="+", help="ROOT files with scores: friends or full copies")
+    parser.add_argument("-o", "--output", help="folder for report.html, results.json and plots")
+    parser.add_function_arguments(evaluate, skip={"scores", "output"})
+    Console().print(evaluate(**_arguments(parser, words)))
+
+
+def _compare(words: list[str]) -> None:
+    from rich.console import Console
+
+    from hepgen.evaluation import compare
+
+    parser = _parser("compare")
+    parser.add_argument("runs", nargs="+", help="folders that hepgen evaluate wrote")
+    parser.add_argument("-o", "--output", help="folder for the comparison")
+    parser.add_function_arguments(compare, skip={"runs", "output"})
+    Console().print(compare(**_arguments(parser, words)))
+
+
+def _quickstart(words: list[str]) -> None:
+    from hepgen.quickstart import quickstart
+
+    parser = _parser("quickstart")
+    parser.add_argument("-o", "--output", default="quickstart", type=Path, help="folder to make")
+    parser.add_function_arguments(quickstart, skip={"output"})
+    quickstart(**_arguments(parser, words))
+
+
+_VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
+    "quickstart": ("run the main job on the bundled sample: train, predict, evaluate", _quickstart),
+    "inspect": ("tell what is in a file: trees, branches, schema, jets, NaN", _inspect),
+    "train": ("train a tagger from a pipeline YAML; --print_config shows every key", _train),
+    "predict": ("score files and write friend trees in entry order", _predict),
+    "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
+    "compare": ("set several evaluations side by side, with errors", _compare),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
