@@ -1,0 +1,52 @@
+"""Options and fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Set before torch, numba and matplotlib are imported. One thread a worker: the sums, and so the
+# results, do not depend on the machine, and two workers do not fight over two cores.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Compilation by numba counts as time of the first example. In CI the examples are always the same.
+hypothesis.settings.register_profile("hepgen", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("hepgen")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--real-data",
+        metavar="DIR",
+        type=Path,
+        default=None,
+        help="folder of real files of the field; default: ../shared/data, where it exists",
+    )
+
+
+@pytest.fixture(scope="session")
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """Folder of real ROOT files; tests that ask for it are skipped without it."""
+    asked: Path | None = request.config.getoption("--real-data")
+    folder = asked if asked is not None else REPOSITORY.parent / "shared" / "data"
+    if folder.is_dir():
+        return folder.resolve()
+    if asked is not None:
+        pytest.fail(f"--real-data {asked}: no such folder")
+    pytest.skip(f"no folder of real files at {folder}; name one with --real-data DIR")
+
+
+@pytest.fixture(scope="session")
+def root() -> Any:
+    """The module ROOT, without windows; tests that ask for it are skipped without ROOT."""
+    module = pytest.importorskip("ROOT", reason="needs ROOT: pip install 'hepgen[root]'")
+    module.gROOT.SetBatch(True)
+    return module
