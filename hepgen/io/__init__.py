@@ -1,0 +1,1 @@
+"""Files to jets, and scores to files: awkward arrays in standard names, GeV and mm. Knows no torch."""
