@@ -124,8 +124,8 @@ def rapidity(p4: Array) -> Array:
 def mass_squared(p4: Array) -> Array:
     r"""Invariant mass squared :math:`E^2 - |\mathbf p|^2` in GeV^2.
 
-    Computed in float64 whatever the type of the input: in float32 the difference of two squares of
-    1 TeV would be wrong by 0.1 GeV^2, several pion masses squared.
+    Computed in float64 whatever the type of the input, so that the difference of the two squares
+    adds nothing to the rounding of E and p themselves.
 
     Args:
         p4: four-momenta (E, px, py, pz) in GeV, shape (..., 4).
