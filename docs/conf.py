@@ -59,7 +59,7 @@ if "READTHEDOCS" in os.environ:
 def keep_bars(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Let |p| in a docstring stay an absolute value; reStructuredText takes it for a substitution."""
+    """Let |p| in a docstring stay an absolute value, where reStructuredText sees a substitution."""
     for number, line in enumerate(lines):
         pieces = line.split("`")  # every second one stands between backticks
         pieces[::2] = [re.sub(r"\|(\w+)\|", r"\\|\1\\|", piece) for piece in pieces[::2]]
