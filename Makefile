@@ -41,7 +41,7 @@ review: $(VENV)/.test
 
 constraints: $(VENV)/.test $(VENV)/.docs  ## write the installed versions into constraints.txt
 	{ grep '^#' constraints.txt; \
-	  $(BIN)/python -m pip freeze --exclude-editable --exclude hepgen | sed 's/+.*//' | sort -f; \
+	  $(BIN)/python -m pip freeze --exclude-editable --exclude hepgen | sed 's/+.*//' | LC_ALL=C sort -f; \
 	} > constraints.tmp
 	mv constraints.tmp constraints.txt
 
