@@ -166,7 +166,7 @@ class Expression:
         )
 
     def _check_brackets(self, node: ast.expr) -> None:
-        """Refuses ``a > 1 & b < 2``, which Python reads as ``a > (1 & b) < 2`` and numpy computes."""
+        """Refuses ``a > 1 & b < 2``, which Python reads as ``a > (1 & b) < 2``."""
         if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr)):
             return
         source = self._source.encode()
