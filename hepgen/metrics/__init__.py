@@ -1,0 +1,66 @@
+"""Numbers with errors: how well a score tells classes apart, on weighted jets, from arrays alone.
+
+Every metric takes labels, scores and weights in this order and gives an :class:`Estimate`.
+"""
+
+from hepgen.metrics.binned import Binned, bin_edges, efficiency_in_bins, in_bins
+from hepgen.metrics.bootstrap import bootstrap, bootstrap_difference, replicas
+from hepgen.metrics.calibration import (
+    Reliability,
+    expected_calibration_error,
+    log_loss,
+    reliability,
+)
+from hepgen.metrics.classification import (
+    accuracy,
+    auc,
+    background_efficiency,
+    background_rejection,
+    efficiency,
+    signal_efficiency,
+    threshold,
+)
+from hepgen.metrics.estimate import Estimate
+from hepgen.metrics.multiclass import (
+    Confusion,
+    confusion_matrix,
+    discriminant,
+    one_vs_one,
+    one_vs_rest,
+)
+from hepgen.metrics.roc import Roc, roc
+from hepgen.metrics.samples import drop_unscored
+from hepgen.metrics.sculpting import jensen_shannon, mass_edges, mass_sculpting
+
+__all__ = [
+    "Binned",
+    "Confusion",
+    "Estimate",
+    "Reliability",
+    "Roc",
+    "accuracy",
+    "auc",
+    "background_efficiency",
+    "background_rejection",
+    "bin_edges",
+    "bootstrap",
+    "bootstrap_difference",
+    "confusion_matrix",
+    "discriminant",
+    "drop_unscored",
+    "efficiency",
+    "efficiency_in_bins",
+    "expected_calibration_error",
+    "in_bins",
+    "jensen_shannon",
+    "log_loss",
+    "mass_edges",
+    "mass_sculpting",
+    "one_vs_one",
+    "one_vs_rest",
+    "reliability",
+    "replicas",
+    "roc",
+    "signal_efficiency",
+    "threshold",
+]
