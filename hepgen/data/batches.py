@@ -1,6 +1,7 @@
-r"""Packed batches: the constituents of B jets end to end, with offsets instead of padding.
+"""Packed batches: the constituents of B jets end to end, with offsets instead of padding.
 
-A batch is a ``torch_geometric.data.Batch``, so that every layer and transform of torch_geometric works on it.
+A batch is a ``torch_geometric.data.Batch``, so every layer and transform of torch_geometric works
+on it; ``batch[i]`` and ``to_data_list()`` give single jets.
 
 Shapes: B jets, N constituents of all jets end to end, F features.
 """
@@ -18,8 +19,8 @@ def make_batch(
     x: Tensor,
     ptr: Tensor,
     *,
-    pos: Tensor | None = None,
     p4: Tensor | None = None,
+    pos: Tensor | None = None,
     y: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Batch:
@@ -28,15 +29,24 @@ def make_batch(
     Args:
         x: features of the constituents, shape (N, F).
         ptr: offsets of the jets in N, shape (B + 1,), int64, from 0 to N.
-        pos: (delta_eta, delta_phi) to the jet axis, shape (N, 2).
         p4: four-momenta (E, px, py, pz) in GeV, shape (N, 4).
+        pos: (delta_eta, delta_phi) to the jet axis, shape (N, 2).
         y: class index of each jet, shape (B,), int64.
         weight: weight of each jet in the loss, shape (B,).
 
     Returns:
-        A torch_geometric batch with these attributes, and ``batch`` (N,), the jet of each constituent.
+        A torch_geometric batch with these attributes, and ``batch``, the jet of each constituent,
+        shape (N,), int64.
     """
-    jet = torch.arange(ptr.numel() - 1, device=ptr.device)
-    batch = torch.repeat_interleave(jet, ptr.diff(), output_size=x.shape[0])
-    fields = {"pos": pos, "p4": p4, "y": y, "weight": weight}
-    return Batch(x=x, ptr=ptr, batch=batch, **{k: v for k, v in fields.items() if v is not None})
+    batch = torch.repeat_interleave(ptr.diff(), output_size=x.shape[0])
+    per_constituent = {"x": x, "pos": pos, "p4": p4}
+    per_jet = {"y": y, "weight": weight}
+    fields = {k: v for k, v in (per_constituent | per_jet).items() if v is not None}
+    made = Batch(ptr=ptr, batch=batch, **fields)
+    # What torch_geometric notes when it collates single graphs, and needs to take them apart again.
+    size = ptr.numel() - 1
+    one_each, nothing = torch.arange(size + 1), torch.zeros(size, dtype=torch.int64)
+    made._num_graphs = size
+    made._slice_dict = {key: ptr if key in per_constituent else one_each for key in fields}
+    made._inc_dict = dict.fromkeys(fields, nothing)
+    return made

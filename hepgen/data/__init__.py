@@ -1,0 +1,24 @@
+"""Jets to batches: features, packed batches, graphs, labels, splits. The last to know awkward."""
+
+from hepgen.data.batches import Batch, make_batch
+from hepgen.data.constituents import Constituents
+from hepgen.data.epochs import Batches
+from hepgen.data.features import Features
+from hepgen.data.finite import NonFinite
+from hepgen.data.graphs import all_pairs, knn, knn_edges
+from hepgen.data.labels import class_index
+from hepgen.data.packed import PackedJets
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Constituents",
+    "Features",
+    "NonFinite",
+    "PackedJets",
+    "all_pairs",
+    "class_index",
+    "knn",
+    "knn_edges",
+    "make_batch",
+]
