@@ -1,0 +1,30 @@
+"""Plots for a group meeting: functions of axes and arrays or histograms, that give back artists.
+
+Nothing here touches pyplot or changes a global setting: make axes with :func:`figure` inside of
+``with style():``, or bring your own.
+"""
+
+from hepgen.plots.binned import efficiency_vs
+from hepgen.plots.calibration import calibration
+from hepgen.plots.confusion import confusion
+from hepgen.plots.distributions import distributions, histogram, scores
+from hepgen.plots.roc import roc
+from hepgen.plots.sculpting import mass_sculpting
+from hepgen.plots.style import COLOURS, figure, label, style
+from hepgen.plots.training import training_curves
+
+__all__ = [
+    "COLOURS",
+    "calibration",
+    "confusion",
+    "distributions",
+    "efficiency_vs",
+    "figure",
+    "histogram",
+    "label",
+    "mass_sculpting",
+    "roc",
+    "scores",
+    "style",
+    "training_curves",
+]
