@@ -1,7 +1,8 @@
 """What can be wrong with input and output files, one class for each kind of mistake.
 
-Every message says what was wanted, what was got, where, and the nearest right names. All are `InputError`, which is a
-ValueError; a missing name is a KeyError too and a missing file a FileNotFoundError, so that usual handlers catch them.
+Every message says what was wanted, what was got, where, and the nearest right names. All are
+`InputError`, which is a ValueError; a missing name is a KeyError too and a missing file a
+FileNotFoundError, so that usual handlers catch them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class MissingName(InputError, KeyError):
             where: in what: "tree 'tree' of jets.root".
 
         Returns:
-            An error to raise, "no branch 'part_p_x' in tree 'tree' of jets.root; nearest: part_px, part_py, part_pz".
+            An error to raise, "no branch 'part_p_x' in tree 'tree' of jets.root; nearest: part_px,
+            part_py, part_pz".
         """
         nearest = nearest_names(name, names)
         hint = f"nearest: {', '.join(nearest)}" if nearest else "there are none at all"
@@ -74,7 +76,7 @@ class SchemaError(InputError):
 
 
 class WrongType(InputError):
-    """A column whose values are not of the wanted type or shape, or an argument of the wrong type."""
+    """A column, or an argument, whose values are not of the wanted type or shape."""
 
 
 class MissingPackage(InputError, ImportError):
