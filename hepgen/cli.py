@@ -1,8 +1,8 @@
 """The command line: one verb for each thing a user does, calling the functions a user would call.
 
-Every verb is a parser made from the signature and docstring of the function behind it, so ``--help``
-and the Python documentation never disagree. Nothing heavy is imported before the verb is known:
-``hepgen inspect`` runs without torch.
+Every verb is a parser made from the signature and docstring of the function behind it, so that
+``--help`` and the Python documentation never disagree. Nothing heavy is imported before the verb is
+known: ``hepgen inspect`` runs without torch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in _VERBS:
         from hepgen.io.errors import nearest_names
 
-        print(f"hepgen: no verb {verb!r}; nearest: {", ".join(nearest_names(verb, _VERBS))}", file=sys.stderr)
+        nearest = ", ".join(nearest_names(verb, _VERBS))
+        print(f"hepgen: no verb {verb!r}; nearest: {nearest}", file=sys.stderr)
         return 2
     traceback = "--traceback" in rest or bool(os.environ.get("HEPGEN_TRACEBACK"))
     return _run(_VERBS[verb][1], [word for word in rest if word != "--traceback"], traceback)
@@ -102,9 +103,9 @@ def _inspect(words: list[str]) -> None:
 
 
 def _train(words: list[str]) -> None:
-    from hepgen.pipeline import run
+    from hepgen.pipeline import train_from_words
 
-    run(words)
+    train_from_words(words)
 
 
 def _predict(words: list[str]) -> None:
