@@ -118,8 +118,8 @@ def load(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is cut short, no model of hepgen, of a newer format, or names a
-            class or weights that this hepgen does not have.
-        ValueError: the features need functions that were not given.
+            class or weights that this hepgen does not have, or features whose functions were not
+            given.
     """
     import torch
 
@@ -127,8 +127,14 @@ def load(
     cls = _find_class(described)
     arguments = dict(described.config)
     if described.features is not None:
+        # By name, as this module knows of taggers and their features as little as of other models.
         features = importlib.import_module("hepgen.data").Features
-        arguments["features"] = features.from_dict(described.features, functions=functions)
+        try:
+            arguments["features"] = features.from_dict(described.features, functions=functions)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path}: {error}; give functions of your own as load(path, functions=[...])"
+            ) from error
     if described.classes is not None:
         arguments["classes"] = described.classes
     # Initial weights are drawn and thrown away; the caller's random numbers stay as they were.

@@ -85,11 +85,30 @@ def jets(number: int, seed: int) -> dict[str, Tensor]:
     return {"x": x, "y": (x.sum(1) + 2 * noise > 0).long(), "weight": weight}
 
 
-def net(seed: int = 1, **options: Any) -> Net:
+class Plain(Net):
+    """Without batch norm and dropout, which see a rank's own batch only, and in float64."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width)
+        linear, _, activation, _, head = self.layers
+        self.layers = nn.Sequential(linear, activation, head).double()
+
+
+def train_plain(output: Path, batch_size: int, model: Net | None = None) -> History:
+    """The run that one and two ranks do alike, with batches of another size."""
+    samples = {
+        name: {key: v if key == "y" else v.double() for key, v in jets(200, seed).items()}
+        for name, seed in (("train", 7), ("validation", 8))
+    }
+    options = {"epochs": 8, "patience": None, "lr": 1e-2, "progress": True, **samples}
+    return train(model or net(kind=Plain), output, batch_size=batch_size, **options)
+
+
+def net(seed: int = 1, kind: type[Net] = Net, **options: Any) -> Net:
     """A net with initial weights drawn from a seed, without touching the global one."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Net(**options)
+        return kind(**options)
 
 
 # Few jets, many epochs and a large rate, so that it overfits and stops early.

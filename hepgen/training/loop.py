@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +50,7 @@ def fit(
     clip: float | None = None,
     accumulate: int = 1,
     patience: int | None = None,
-    class_weights: Sequence[float] | Mapping[str, float] | None = None,
+    class_weights: Literal["balanced"] | dict[str, float] | None = None,
     seed: int = 0,
     precision: str = "32-true",
     accelerator: str = "auto",
@@ -92,7 +92,8 @@ def fit(
         clip: largest norm of the gradient; larger ones are scaled down to it.
         accumulate: batches whose gradients are averaged for one step.
         patience: stop after so many epochs without a lower validation loss.
-        class_weights: a factor on the loss of each class, for ``model.batches``.
+        class_weights: handed to ``model.batches``; for taggers a factor on the loss of each class
+            that is named, or "balanced" for classes that count alike.
         seed: decides the order of the data and all random numbers of the training.
         precision: "32-true", "bf16-mixed", "16-mixed", "64-true", as Lightning spells it.
         accelerator: "auto", "cpu", "cuda", "mps".
@@ -186,7 +187,7 @@ def _validate(run: Run) -> Row:
         for i, batch in enumerate(run.validation.epoch(0, 0)):
             here = run.fabric.to_device(batch)
             run.seed_torch("validation", i)
-            values.append(torch.stack([getattr(run.model, name)(here).float() for name in names]))
+            values.append(torch.stack([getattr(run.model, name)(here) for name in names]))
             jets.append(jets_in(batch))
             run.stop_if_alone()
     table = torch.stack(values).tolist()

@@ -91,7 +91,8 @@ def prepare(arguments: dict[str, Any], fabric: Fabric, interruption: Interruptio
         train=train,
         validation=validation,
         lr_factor=lambda step: shape(step, steps),
-        settings=describe(arguments, fabric.world_size, train, validation),
+        # Ranks see different batches; those of rank 0 stand for all.
+        settings=fabric.broadcast(describe(arguments, fabric.world_size, train, validation)),
         folder=None if arguments["output"] is None else RunFolder(arguments["output"]),
         state=state,
         progress=progress,

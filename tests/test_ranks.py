@@ -1,0 +1,74 @@
+"""Several processes train one model: the same as one process with larger batches, and resumable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hepgen.training import History
+from hepgen.training.state import read_checkpoint
+from tests import small_training as small
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from tests import small_training as small
+
+model, calls = small.net(kind=small.Plain), iter(range(10_000))
+
+def loss(batch):
+    if os.environ.get("TERM_AT") == str(next(calls)) and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return small.Plain.loss(model, batch)
+
+model.loss = loss
+small.train_plain(Path(sys.argv[1]), 10, model)
+"""
+
+
+def launch(tmp_path: Path, name: str, **more: str) -> tuple[int, str]:
+    """Run the script on two ranks; its exit code and what it said."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    run = subprocess.run(
+        [sys.executable, *torchrun, script, tmp_path / name],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **more},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    return run.returncode, run.stderr
+
+
+@pytest.mark.slow
+def test_two_ranks_are_one_with_batches_twice_as_large_and_stop_and_resume(tmp_path: Path) -> None:
+    one = small.train_plain(tmp_path / "one", 20)
+    code, said = launch(tmp_path, "two")
+    assert code == 0, said
+    assert said.count("epoch 8/8") == 1, "only one rank speaks"
+    two = History.read(tmp_path / "two" / "history.csv")
+    for column in ("step", "lr", "train_loss", "validation_loss", "validation_accuracy"):
+        assert two[column] == pytest.approx(one[column], rel=1e-7)  # accuracies are float32
+    weights = [read_checkpoint(tmp_path / n / "last.ckpt")[0]["model"] for n in ("one", "two")]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-8, atol=1e-10)
+
+    # Rank 1 alone is told to stop in the 35th step; both agree on it after the 64th.
+    code, said = launch(tmp_path, "stopped", TERM_AT="64")
+    assert code != 0
+    assert read_checkpoint(tmp_path / "stopped" / "last.ckpt")[0]["state"].step == 64
+    code, said = launch(tmp_path, "stopped")
+    assert code == 0, said
+    assert "going on from step 64" in said
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("two", "stopped")]
+    assert files[0] == files[1]
+    again = History.read(tmp_path / "stopped" / "history.csv")
+    assert again["train_loss"] == two["train_loss"]
