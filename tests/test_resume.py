@@ -182,6 +182,23 @@ def test_accumulated_batches_resume_at_a_whole_step(tmp_path: Path) -> None:
     assert same(other.state_dict(), whole.state_dict())
 
 
+def test_minutes_between_checkpoints_are_kept_to(tmp_path: Path) -> None:
+    for minutes, batches in ((1e-9, 6), (60.0, None)):
+        model, calls = small.net(), iter(range(1, 1000))
+
+        def loss(batch: Any, model: small.Net = model, calls: Any = calls) -> torch.Tensor:
+            if next(calls) == 7:
+                raise RuntimeError("killed")
+            return small.Net.loss(model, batch)
+
+        model.loss = loss  # type: ignore[method-assign]
+        output = tmp_path / str(minutes)
+        with pytest.raises(RuntimeError, match="killed"):
+            small.train(model, output, checkpoint_steps=None, checkpoint_minutes=minutes)
+        last = output / "last.ckpt"
+        assert (read_checkpoint(last)[0]["state"].batch if last.exists() else None) == batches
+
+
 def test_a_complete_run_gives_its_result_without_training(
     uninterrupted: tuple[Path, History, small.Net], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import subprocess
@@ -20,10 +21,13 @@ from hepgen.data.batches import make_batch
 from hepgen.training import OPTIMIZERS, History, NotFinite, fit
 from hepgen.training.devices import launched_ranks, make_fabric
 from hepgen.training.finite import check_weights, loss_not_finite
+from hepgen.training.history import Row
 from hepgen.training.losses import Losses
 from hepgen.training.optimizers import make_optimizer
+from hepgen.training.prepare import DECIDING, describe, prepare
 from hepgen.training.progress import Bar, Lines, Progress, make_progress, row_text
 from hepgen.training.randomness import isolated_randomness, seed_of, seed_torch
+from hepgen.training.run import Run
 from hepgen.training.sources import BatchSource, batch_source, fingerprint, jets_in, tensors
 from hepgen.training.state import State
 from tests import small_training as small
@@ -319,6 +323,7 @@ def test_losses_are_fetched_late_from_an_accelerator_and_blamed_on_the_right_ste
         ({"epochs": 0}, "epochs=0: wanted a whole number, at least 1"),
         ({"batch_size": 2.5}, "batch_size=2.5: wanted a whole number"),
         ({"lr": -1.0}, "lr=-1.0: wanted a number above 0"),
+        ({"lr": "1e-3"}, "lr='1e-3': wanted a number above 0"),
         ({"clip": 0.0}, "clip=0.0: wanted a number above 0"),
         ({"patience": 3}, "patience=3 needs a validation sample"),
         ({"resume": True}, "resume=True needs the output folder"),
@@ -330,6 +335,15 @@ def test_losses_are_fetched_late_from_an_accelerator_and_blamed_on_the_right_ste
 def test_arguments_that_make_no_sense_are_named(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         fit(Linear(), linear_batches(), **{"progress": False, **options})
+
+
+def test_a_source_that_ends_early_is_an_error() -> None:
+    class Short(InOrder):
+        def __len__(self) -> int:
+            return len(self.batches) + 1
+
+    with pytest.raises(RuntimeError, match=r"Short has len\(\) 8, .* ended after 7 batches"):
+        fit(Linear(), Short(linear_batches()), progress=False)
 
 
 def test_a_model_or_data_of_the_wrong_kind_is_named() -> None:
@@ -385,6 +399,33 @@ class Compilable(Linear):
         return ((self(batch[0]) - batch[1]) ** 2).mean()
 
 
+def test_a_run_is_prepared_to_begin_at_the_beginning() -> None:
+    defaults = inspect.signature(fit).parameters.items()
+    arguments = {name: parameter.default for name, parameter in defaults}
+    arguments |= {"model": Linear(), "train": linear_batches(), "progress": False}
+    run = prepare(arguments, make_fabric("cpu", "auto", "32-true"))
+    assert isinstance(run, Run)
+    assert run.state == State()
+    assert run.set_lr() == pytest.approx(1e-4)  # a tenth of the peak, as one_cycle begins
+    assert not run.finished
+    assert run.place == "step 0, epoch 1, lr 0.0001"
+
+
+def test_settings_are_told_by_name_whatever_they_are() -> None:
+    def mine(step: int, total: int) -> float:
+        return 1.0
+
+    arguments: dict[str, Any] = dict.fromkeys(DECIDING)
+    arguments |= {"model": small.net(), "train": linear_batches(), "schedule": mine}
+    arguments |= {"lr": 0.1 + 0.2, "optimizer": torch.optim.Adam}
+    told = describe(arguments, 2, InOrder(linear_batches()), None)
+    assert told["schedule"].endswith("mine")
+    assert told["optimizer"] == "Adam"
+    assert json.loads(json.dumps(told)) == told
+    assert (told["lr"], told["processes"], told["train.length"]) == (0.1 + 0.2, 2, 7)
+    assert (told["model.width"], told["model.parameters"]) == (16, 178)
+
+
 def test_run_json_tells_settings_versions_and_data(tmp_path: Path) -> None:
     small.train(small.net(), tmp_path, epochs=1)
     run = json.loads((tmp_path / "run.json").read_text())
@@ -431,7 +472,8 @@ def test_a_bar_where_there_is_a_terminal(
     assert isinstance(bar, Bar)
     bar.begin(1, 2, 10, 4)
     bar.advance(1, 100, 0.5, 1e-3)
-    bar.end({"epoch": 1, "train_loss": 0.25, "lr": 1e-3, "jets_per_second": 10, "seconds": 1.5})
+    row: Row = {"epoch": 1, "train_loss": 0.25, "lr": 1e-3, "jets_per_second": 10, "seconds": 1.5}
+    bar.end(row)
     bar.close()
     assert "epoch 1/2  train loss 0.2500  lr 1.00e-03  10 jets/s  1.5 s" in capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)

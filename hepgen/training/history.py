@@ -26,11 +26,9 @@ class History:
 
     Args:
         rows: the epochs.
-        finished: whether the run came to its end, by its last epoch or by early stopping.
     """
 
     rows: list[Row] = field(default_factory=list)
-    finished: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,7 +90,7 @@ class History:
             path: ``history.csv`` of a run folder.
 
         Returns:
-            The same rows as were written; ``finished`` is not in the file and stays False.
+            The same rows as were written.
 
         Raises:
             ValueError: a value is not a number.

@@ -21,7 +21,6 @@ from torch.optim import Optimizer
 from hepgen.training.devices import make_fabric
 from hepgen.training.finite import loss_not_finite
 from hepgen.training.history import History, Row
-from hepgen.training.interruption import Interruption
 from hepgen.training.prepare import prepare
 from hepgen.training.randomness import isolated_randomness
 from hepgen.training.run import Run
@@ -120,12 +119,13 @@ def fit(
     """
     arguments = dict(locals())
     fabric = make_fabric(accelerator, devices, precision)
-    with isolated_randomness(fabric.device), Interruption() as interruption:
-        run = prepare(arguments, fabric, interruption)
+    with isolated_randomness(fabric.device):
+        run = prepare(arguments, fabric)
         try:
-            while not run.finished:
-                _train_epoch(run)
-                _end_epoch(run, _validate(run))
+            with run.interruption:
+                while not run.finished:
+                    _train_epoch(run)
+                    _end_epoch(run, _validate(run))
         finally:
             run.close()
     if run.best is not None:
@@ -148,6 +148,11 @@ def _train_epoch(run: Run) -> None:
         state.batch += len(group)
         state.step += 1
         run.after_step()
+    if state.batch != len(run.train):
+        raise RuntimeError(
+            f"{type(run.train).__name__} has len() {len(run.train)}, but epoch {state.epoch} of it "
+            f"ended after {state.batch} batches"
+        )
     run.losses.settle()
     run.stop_clock(train=True)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -53,13 +54,12 @@ PLAIN = (
 )
 
 
-def prepare(arguments: dict[str, Any], fabric: Fabric, interruption: Interruption) -> Run:
+def prepare(arguments: dict[str, Any], fabric: Fabric) -> Run:
     """Make batches, optimiser and schedule, and open the run folder.
 
     Args:
         arguments: those of ``fit``, by name.
         fabric: a launched Fabric.
-        interruption: listens for signals already.
 
     Returns:
         A run at its beginning, or where ``last.ckpt`` stands.
@@ -97,7 +97,7 @@ def prepare(arguments: dict[str, Any], fabric: Fabric, interruption: Interruptio
         state=state,
         progress=progress,
         losses=Losses(state, model, train, progress, at_once=fabric.device.type == "cpu"),
-        interruption=interruption,
+        interruption=Interruption(),
         **{name: arguments[name] for name in PLAIN},
     )
     run.open(arguments["resume"])
@@ -146,11 +146,12 @@ def _check(arguments: Mapping[str, Any]) -> None:
         raise TypeError(f"{type(model).__name__} is no torch module with a method loss(batch)")
     for name in ("epochs", "batch_size", "accumulate", "patience", "checkpoint_steps"):
         value = arguments[name]
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not isinstance(value, Integral) or value < 1):
             raise ValueError(f"{name}={value!r}: wanted a whole number, at least 1")
     for name in ("lr", "clip", "checkpoint_minutes"):
         value = arguments[name]
-        if value is not None and not 0 < value < math.inf:
+        real = isinstance(value, Real) and 0 < float(value) < math.inf
+        if value is not None and not real:
             raise ValueError(f"{name}={value!r}: wanted a number above 0")
     if arguments["patience"] is not None and arguments["validation"] is None:
         raise ValueError(f"patience={arguments['patience']} needs a validation sample")

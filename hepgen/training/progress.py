@@ -67,13 +67,13 @@ class Bar(Progress):
             console=Console(stderr=True),
             transient=True,
         )
-        self._bar.start()
         self._task = self._bar.add_task("", total=1, numbers="")
         self._epochs = self._jets = 0
         self._began = 0.0
 
     def begin(self, epoch: int, epochs: int, batches: int, done: int) -> None:
         """Start the bar of this epoch."""
+        self._bar.start()
         self._epochs, self._jets, self._began = epochs, 0, time.perf_counter()
         name = f"epoch {epoch}/{epochs}"
         self._bar.reset(self._task, total=batches, completed=done, description=name, numbers="")
