@@ -161,6 +161,44 @@ def test_a_signal_keeps_the_run_and_says_so(
     assert same(other.state_dict(), uninterrupted[2].state_dict())
 
 
+def test_a_signal_during_a_validation_does_not_repeat_the_training(
+    uninterrupted: tuple[Path, History, small.Net], tmp_path: Path
+) -> None:
+    output, model = tmp_path / "run", small.net()
+    calls = iter(range(1, 1000))
+
+    def accuracy(batch: Any) -> torch.Tensor:
+        if next(calls) == 13:  # the third batch of the second validation
+            os.kill(os.getpid(), signal.SIGINT)
+        return small.Net.accuracy(model, batch)
+
+    model.accuracy = accuracy  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        small.train(model, output)
+    state = read_checkpoint(output / "last.ckpt")[0]["state"]
+    assert (state.epoch, state.batch, state.step) == (1, 10, 20)
+    other = small.net()
+    history = small.train(other, output)
+    assert same(other.state_dict(), uninterrupted[2].state_dict())
+    assert without_times(history) == without_times(uninterrupted[1])
+
+
+def test_a_signal_without_a_folder_says_that_nothing_is_kept(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = small.net()
+
+    def loss(batch: Any) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        return small.Net.loss(model, batch)
+
+    model.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        small.train(model, progress=True)
+    told = "stopped after step 1, in epoch 1; without an output folder nothing is kept\n"
+    assert capsys.readouterr().err == told
+
+
 def test_accumulated_batches_resume_at_a_whole_step(tmp_path: Path) -> None:
     whole, killed = small.net(), small.net()
     changes = {"accumulate": 3, "epochs": 3, "checkpoint_steps": 1}
