@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from hepgen.io.columns import Jagged
 from hepgen.io.errors import InputError, WrongType
 
 __all__ = ["NUMBERS", "storable"]
@@ -25,7 +26,7 @@ def storable(columns: Mapping[str, Any] | ak.Array, kind: str) -> dict[str, ak.A
     """The columns as they will be stored.
 
     Args:
-        columns: arrays of equal length by name, or an awkward record array.
+        columns: arrays (or `Jagged`) of equal length by name, or an awkward record array.
         kind: "ttree" or "rntuple". For a TTree a record is split into its fields, ``Jet_pt``.
 
     Returns:
@@ -58,6 +59,10 @@ def storable(columns: Mapping[str, Any] | ak.Array, kind: str) -> dict[str, ak.A
 
 def _array(name: str, values: Any, kind: str) -> ak.Array:
     """One column as a packed awkward array in the byte order of the machine."""
+    if isinstance(values, Jagged):
+        offsets = ak.index.Index64(values.offsets)
+        content = ak.contents.NumpyArray(np.ascontiguousarray(values.values))
+        values = ak.Array(ak.contents.ListOffsetArray(offsets, content))
     if not isinstance(values, ak.Array):
         values = np.asarray(values)
         if values.dtype.kind in "iuf" and not values.dtype.isnative:
