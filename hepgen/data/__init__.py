@@ -8,6 +8,8 @@ from hepgen.data.finite import NonFinite
 from hepgen.data.graphs import all_pairs, knn, knn_edges
 from hepgen.data.labels import class_index
 from hepgen.data.packed import PackedJets
+from hepgen.data.splits import split
+from hepgen.data.streaming import StreamedBatches
 
 __all__ = [
     "Batch",
@@ -16,9 +18,11 @@ __all__ = [
     "Features",
     "NonFinite",
     "PackedJets",
+    "StreamedBatches",
     "all_pairs",
     "class_index",
     "knn",
     "knn_edges",
     "make_batch",
+    "split",
 ]

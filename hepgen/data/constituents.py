@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 Offsets = NDArray[np.int64]
 
 # Constituents in a block; a jet of more is a block of its own.
-BLOCK = 8000
+BLOCK = 24_000
 
 
 class Constituents:

@@ -148,8 +148,9 @@ class Features:
             raise EmptyInput("features cannot be fitted: these jets have no constituents")
         for f in np.flatnonzero(self._fitted).tolist():
             values = np.empty(len(constituents), np.float32)
-            for start, block in constituents.blocks():
-                values[start : start + len(block)] = self._values(f, block)
+            with np.errstate(all="ignore"):
+                for start, block in constituents.blocks():
+                    values[start : start + len(block)] = self._values(f, block)
             if not np.isfinite(values).all():
                 raise non_finite_error(constituents, self._by_name())
             low, middle, high = np.percentile(values, (16, 50, 84))
@@ -214,8 +215,9 @@ class Features:
         columns = np.empty((len(self), longest + 16), np.float32)
         for start, block in constituents.blocks():
             part = columns[:, : len(block)]
-            for f in range(len(self)):
-                part[f] = self._values(f, block)
+            with np.errstate(all="ignore"):  # what is not finite is counted and reported
+                for f in range(len(self)):
+                    part[f] = self._values(f, block)
             if not standardise(part, centre, scale, low, high, rows[start : start + len(block)]):
                 raise non_finite_error(constituents, self._by_name())
             yield start, block
@@ -265,8 +267,7 @@ class Features:
     def _values(self, f: int, block: Constituents) -> NDArray[Any]:
         """Values of one feature, not yet standardised."""
         try:
-            with np.errstate(all="ignore"):  # what is not finite is counted and reported
-                values = np.asarray(self.functions[f](block))
+            values = np.asarray(self.functions[f](block))
         except MissingName as error:
             raise MissingName(
                 f"feature {self.names[f]!r} needs what these jets lack: {error};"

@@ -77,7 +77,7 @@ def nearest(points: Floats, offsets: Indices, k: int) -> Indices:
                 keys[found] = (np.int64(bits[j]) << 32) | j
                 found += np.int64(bits[j] <= limit)
             _sort(keys[:found], ordered)
-            for rank in range(min(k, found)):
+            for rank in range(min(k, int(found))):
                 neighbours[start + i, rank] = start + (ordered[rank] & 0xFFFFFFFF)
     return neighbours
 
