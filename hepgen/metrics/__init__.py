@@ -20,6 +20,7 @@ from hepgen.metrics.classification import (
     signal_efficiency,
     threshold,
 )
+from hepgen.metrics.comparison import Comparison, ComparisonRow, compare_evaluations
 from hepgen.metrics.estimate import Estimate
 from hepgen.metrics.multiclass import (
     Confusion,
@@ -31,13 +32,21 @@ from hepgen.metrics.multiclass import (
 from hepgen.metrics.roc import Roc, roc
 from hepgen.metrics.samples import drop_unscored
 from hepgen.metrics.sculpting import jensen_shannon, mass_edges, mass_sculpting
+from hepgen.metrics.summarise import summarise
+from hepgen.metrics.summary import BinnedMetric, Evaluation, Separation, Spectrum
 
 __all__ = [
     "Binned",
+    "BinnedMetric",
+    "Comparison",
+    "ComparisonRow",
     "Confusion",
     "Estimate",
+    "Evaluation",
     "Reliability",
     "Roc",
+    "Separation",
+    "Spectrum",
     "accuracy",
     "auc",
     "background_efficiency",
@@ -45,6 +54,7 @@ __all__ = [
     "bin_edges",
     "bootstrap",
     "bootstrap_difference",
+    "compare_evaluations",
     "confusion_matrix",
     "discriminant",
     "drop_unscored",
@@ -62,5 +72,6 @@ __all__ = [
     "replicas",
     "roc",
     "signal_efficiency",
+    "summarise",
     "threshold",
 ]

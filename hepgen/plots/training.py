@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["training_curves"]
+__all__ = ["read_history", "training_curves"]
 
 _NAMES = {
     "train_loss": "Training",
@@ -41,7 +41,7 @@ def training_curves(
         ValueError: no column of this quantity, or no epoch.
         OSError: the file cannot be read.
     """
-    columns = history if isinstance(history, Mapping) else _read(Path(history))
+    columns = history if isinstance(history, Mapping) else read_history(history)
     drawn = {name: values for name, values in columns.items() if name.endswith(quantity)}
     epochs = list(columns.get("epoch", ()))
     if not drawn or not epochs:
@@ -79,7 +79,13 @@ def training_curves(
     return artists
 
 
-def _read(path: Path) -> dict[str, list[float]]:
-    with path.open(newline="") as file:
+def read_history(path: str | os.PathLike[str]) -> dict[str, list[float]]:
+    """The columns of a ``history.csv`` by name.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a value is not a number.
+    """
+    with Path(path).open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}

@@ -1,0 +1,7 @@
+"""Pages that a person would show: one HTML file each, with everything in it, and plots beside."""
+
+from hepgen.report.comparison import of_comparison
+from hepgen.report.evaluation import of_evaluation
+from hepgen.report.folder import check_output, write_folder
+
+__all__ = ["check_output", "of_comparison", "of_evaluation", "write_folder"]
