@@ -1,0 +1,12 @@
+"""Taggers: jets to class probabilities, one architecture a file.
+
+``__all__`` is the list of architectures: their names are those of pipelines and model files. How to
+add one is told by `Tagger`.
+"""
+
+from hepgen.taggers.lorentz_net import LorentzNet
+from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
+from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
+from hepgen.taggers.tagger import Tagger
+
+__all__ = ["LorentzNet", "ParticleFlowNetwork", "ParticleNet", "ParticleNetLite", "Tagger"]
