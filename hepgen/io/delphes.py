@@ -8,8 +8,8 @@ Neutral hadrons have no PDG number in Delphes; here they have 130 and photons 22
 only tracks have (d0 and so on) is 0 for the others.
 
 ``ParticleFlowCandidate.Eta`` is where a charged candidate meets the calorimeter, not the direction
-of its momentum (it equals ``EtaOuter``, see modules/TreeWriter.cc of Delphes 3.5). Momenta here take
-``CtgTheta`` instead; with it the sums of constituents are the momenta of the jets.
+of its momentum (it equals ``EtaOuter``, as modules/TreeWriter.cc of Delphes writes it). Momenta
+here take ``CtgTheta`` instead; with it the sums of constituents are the momenta of the jets.
 """
 
 from __future__ import annotations

@@ -96,6 +96,8 @@ class JetTable:
 
     def select(self, mask: NDArray[np.bool_]) -> JetTable:
         """The jets where a mask (J,) is True; their constituents are moved together."""
+        if mask.all():
+            return self
         table = JetTable(
             {name: _select(column, mask) for name, column in self.jets.items()},
             self.entry[mask],
@@ -103,9 +105,9 @@ class JetTable:
         )
         if self.offsets is not None:
             counts = np.diff(self.offsets)
-            kept = np.repeat(mask, counts)
+            rows = np.flatnonzero(np.repeat(mask, counts))
             table.offsets = _offsets(counts[mask])
-            table.constituents = {name: values[kept] for name, values in self.constituents.items()}
+            table.constituents = {name: v.take(rows) for name, v in self.constituents.items()}
         return table
 
     @staticmethod

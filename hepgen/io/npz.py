@@ -40,14 +40,16 @@ class NpzSource:
         self.spec = spec
         self.where = spec.name
         self._loaded: dict[str, Values] = {}
-        with _readable(spec.path):
-            self.file = np.load(spec.path, allow_pickle=False)
+        with contextlib.ExitStack() as stack, _readable(spec.path):
+            # numpy leaves a file open that it cannot read.
+            stream = stack.enter_context(open(spec.path, "rb"))
+            self.file = np.load(stream, allow_pickle=False)
             if not isinstance(self.file, np.lib.npyio.NpzFile):
                 raise NotReadable(f"{spec.path} is one array, not an npz file of several")
-        with _readable(spec.path):
             lengths = {name: len(self._array(name)) for name in self.file.files}
-        if not lengths:
-            raise EmptyInput(f"no array in {self.where}")
+            if not lengths:
+                raise EmptyInput(f"no array in {self.where}")
+            self._stack = stack.pop_all()
         self.num_entries = Counter(lengths.values()).most_common(1)[0][0]
         self.names = tuple(name for name, size in lengths.items() if size == self.num_entries)
 
@@ -56,6 +58,7 @@ class NpzSource:
 
     def __exit__(self, *exception: object) -> None:
         self.file.close()
+        self._stack.close()
 
     def _array(self, name: str) -> Values:
         if name not in self._loaded:

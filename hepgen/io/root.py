@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import awkward as ak
 import uproot
 
 from hepgen.io.columns import Column, as_column
@@ -164,13 +163,27 @@ class RootSource:
         return paths
 
     def _rntuple_names(self) -> Iterator[str]:
-        # keys(recursive=True) takes seconds for NanoAOD, and has projected fields twice.
-        for field in self.tree.fields:
-            if field.name.startswith("_collection"):
-                continue
-            yield field.name
-            if "{" in str(field.to_akform()[0].type):
-                yield from (f"{field.name}.{name}" for name in field.keys())  # noqa: SIM118
+        # uproot's keys() and arrays() take time quadratic in the number of fields.
+        records = self.tree.field_records
+        inside: dict[int, list[int]] = {}
+        for index, record in enumerate(records):
+            if record.parent_field_id != index:
+                inside.setdefault(record.parent_field_id, []).append(index)
+
+        def members(index: int, prefix: str) -> Iterator[str]:
+            for child in inside.get(index, ()):
+                if records[child].field_name.startswith("_"):  # the items of a list
+                    yield from members(child, prefix)
+                else:
+                    name = f"{prefix}.{records[child].field_name}"
+                    yield name
+                    yield from members(child, name)
+
+        for index, record in enumerate(records):
+            # What holds the columns of projected fields is not meant to be read itself.
+            if record.parent_field_id == index and not record.field_name.startswith("_collection"):
+                yield record.field_name
+                yield from members(index, record.field_name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -191,24 +204,18 @@ class RootSource:
         Raises:
             NotReadable: the file is damaged.
         """
-        if not names:
-            return {}
-        paths = [self._paths[name] for name in names]
+        paths = {name: self._paths[name] for name in names}
         with readable(f"{self.where} (entries {start} to {stop})"):
-            arrays = self.tree.arrays(paths, entry_start=start, entry_stop=stop, how=dict)
-        return {
-            name: as_column(self._field(arrays, path))
-            for name, path in zip(names, paths, strict=True)
-        }
-
-    def _field(self, arrays: dict[str, ak.Array], path: str) -> ak.Array:
-        if path in arrays:
-            return arrays[path]
-        first, *rest = path.split(".")
-        array = arrays[first]
-        for part in rest:
-            array = array[part]
-        return array
+            if self.is_rntuple:
+                arrays = {
+                    path: self.tree[path].array(entry_start=start, entry_stop=stop)
+                    for path in paths.values()
+                }
+            else:
+                arrays = self.tree.arrays(
+                    list(paths.values()), entry_start=start, entry_stop=stop, how=dict
+                )
+        return {name: as_column(arrays[path]) for name, path in paths.items()}
 
     def steps(
         self, names: Sequence[str], step: str | int, start: int, stop: int
