@@ -132,8 +132,9 @@ class FriendWriter:
     def _refuse_friend_of_rntuple(self) -> None:
         if self._copied is None and getattr(self._source, "is_rntuple", False):
             raise InputError(
-                f"{self._source.where} is an RNTuple, of which ROOT knows no friends (6.40: neither "
-                "AddFriend nor RDatasetSpec); copy=True writes all its columns with the scores"
+                f"{self._source.where} is an RNTuple, of which ROOT knows no friends (6.40: "
+                "neither AddFriend nor RDatasetSpec); copy=True writes all its columns with the "
+                "scores"
             )
 
     def _jet_counts(self, schema: Any, collection: str | None) -> JetCounts | None:
@@ -223,7 +224,9 @@ class FriendWriter:
         for name in added:
             if name in columns:
                 where = "copy" if self._copied else "friend tree"
-                raise InputError(f"the {where} would have two branches {name!r}; give another name= or class")
+                raise InputError(
+                    f"the {where} would have two branches {name!r}; give another name= or class"
+                )
         return columns | added
 
     def close(self) -> None:
