@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,21 @@ def _parser(verb: str) -> ArgumentParser:
 
 
 def _arguments(parser: ArgumentParser, words: list[str]) -> dict[str, Any]:
-    return dict(vars(parser.instantiate_classes(parser.parse_args(words))))
+    return dict(vars(parser.parse_args(list(_spelt_out(parser, words)))))
+
+
+def _spelt_out(parser: ArgumentParser, words: list[str]) -> Iterator[str]:
+    """Options as the parser knows them: ``--batch-size`` with underscores, ``--overwrite true``."""
+    known = {option: action for action in parser._actions for option in action.option_strings}
+    for i, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option not in known and option.startswith("--"):
+            option = "--" + option[2:].replace("-", "_")
+        yield option + equals + value
+        switch = "bool" in str(getattr(known.get(option), "_typehint", ""))
+        following = words[i + 1].lower() if i + 1 < len(words) else ""
+        if switch and not equals and following not in ("true", "false", "null"):
+            yield "true"
 
 
 def _inspect(words: list[str]) -> None:
@@ -88,12 +102,12 @@ def _inspect(words: list[str]) -> None:
     from hepgen.io import inspect
 
     parser = _parser("inspect")
-    parser.add_argument("file", help="ROOT, HDF5, Parquet or npz file, or its URL")
+    parser.add_argument("path", metavar="FILE", help="ROOT, HDF5, Parquet or npz file, or its URL")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_function_arguments(inspect, skip={0})
+    parser.add_function_arguments(inspect, skip={"path"})
     arguments = _arguments(parser, words)
-    file, as_json = arguments.pop("file"), arguments.pop("json")
-    found = inspect(file, **arguments)
+    as_json = arguments.pop("json")
+    found = inspect(**arguments)
     if as_json:
         import json
 
@@ -113,8 +127,8 @@ def _predict(words: list[str]) -> None:
     from hepgen.prediction import predict_files
 
     parser = _parser("predict")
-    parser.add_argument("model", help="model.safetensors of a training run")
-    parser.add_argument("files", nargs="+", help="files to score: paths, globs, URLs")
+    parser.add_argument("model", metavar="MODEL", help="model.safetensors of a training run")
+    parser.add_argument("files", metavar="FILES", nargs="+", help="paths, globs, URLs")
     parser.add_argument("-o", "--output", required=True, help="folder, or a .root file")
     parser.add_function_arguments(predict_files, skip={"model", "files", "output"})
     arguments = _arguments(parser, words)
@@ -124,27 +138,23 @@ def _predict(words: list[str]) -> None:
 
 
 def _evaluate(words: list[str]) -> None:
-    from rich.console import Console
-
     from hepgen.evaluation import evaluate
 
     parser = _parser("evaluate")
     parser.add_argument("scores", nargs="+", help="ROOT files with scores: friends or full copies")
     parser.add_argument("-o", "--output", help="folder for report.html, results.json and plots")
     parser.add_function_arguments(evaluate, skip={"scores", "output"})
-    Console().print(evaluate(**_arguments(parser, words)))
+    print(evaluate(**_arguments(parser, words)))
 
 
 def _compare(words: list[str]) -> None:
-    from rich.console import Console
-
     from hepgen.evaluation import compare
 
     parser = _parser("compare")
     parser.add_argument("runs", nargs="+", help="folders that hepgen evaluate wrote")
     parser.add_argument("-o", "--output", help="folder for the comparison")
     parser.add_function_arguments(compare, skip={"runs", "output"})
-    Console().print(compare(**_arguments(parser, words)))
+    print(compare(**_arguments(parser, words)))
 
 
 def _quickstart(words: list[str]) -> None:

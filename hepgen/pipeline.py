@@ -22,8 +22,8 @@ from rich.console import Console
 from hepgen import taggers
 from hepgen.atomic import replacing
 from hepgen.data import Features
-from hepgen.io import write
 from hepgen.io.errors import InputError, MissingFile, MissingName, WrongType
+from hepgen.io.write import write
 from hepgen.sample import JetSample
 from hepgen.taggers import Tagger
 from hepgen.training import fit

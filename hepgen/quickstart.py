@@ -74,9 +74,9 @@ def quickstart(
             console.print(f"{written}: a friend of {path}")
         console.rule(f"How good is {name} on jets it never saw")
         evaluated.append(folder / "evaluation")
-        console.print(evaluate(folder / "test.root", output=evaluated[-1], name=name))
+        print(evaluate(folder / "test.root", output=evaluated[-1], name=name))
     console.rule("Side by side")
-    console.print(compare(evaluated, output=output / "comparison"))
+    print(compare(evaluated, output=output / "comparison"))
     seconds = time.monotonic() - began
     console.print(
         f"All of it is in {output} ({seconds:.0f} s). Open {output}/comparison/report.html"
