@@ -13,7 +13,6 @@ from hepgen.io.reader import iterate, read
 from hepgen.io.schema import FIELDS, Schema
 from hepgen.io.schemas import SCHEMAS, recognise
 from hepgen.io.write import TreeWriter, write
-from hepgen.io.write import TreeWriter, write
 
 __all__ = [
     "FIELDS",

@@ -20,6 +20,10 @@ from hepgen.io.schemas import find
 
 __all__ = ["FileReader", "Request"]
 
+# With one of these beside (pt, eta, phi, mass) vector would not know which coordinates to take.
+_COORDINATES = frozenset(
+    ("x", "y", "z", "t", "px", "py", "pz", "E", "e", "energy", "M", "m", "mass", "tau", "rho", "pt")
+) | {"phi", "theta", "eta"}
 _OF_JETS = ("pt", "eta", "phi", "mass", "num_constituents", "entry", "jet_index")
 
 
@@ -134,8 +138,8 @@ class FileReader:
         table.entry = table.entry + begin
         kept = {name: column(name) for name in self.request.keep}
         for name in (*kept, *(["weight"] if self.weight else [])):
-            if name in table.jets:
-                raise InputError(f"{name!r} cannot be kept: jets have a field of that name")
+            if name in table.jets or name in _COORDINATES:
+                raise InputError(f"{name!r} cannot be kept: jets have a coordinate of that name")
         table.jets.update(kept)
         if self.weight is not None:
             table.jets["weight"] = column(self.weight)

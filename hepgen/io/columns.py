@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hepgen.io.errors import InputError, WrongType
 
-__all__ = ["Column", "Jagged", "Offsets", "Values", "as_column", "describe", "flat_columns"]
+__all__ = ["Jagged", "as_column", "describe", "flat_columns"]
 
 Values: TypeAlias = NDArray[Any]
 Offsets: TypeAlias = NDArray[np.int64]

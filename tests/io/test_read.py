@@ -327,6 +327,12 @@ def test_kept_lists_and_numbers_keep_their_names(file: Path) -> None:
     assert same(jets.part_dphi, jet_columns()["part_dphi"][chosen])
     with pytest.raises(InputError, match="'pt' cannot be kept"):
         read(file, keep=["pt"])
+    columns = jet_columns()
+    columns["tau"] = columns["jet_pt"]
+    other = write_root(file.parent / "other.root", columns)
+    with pytest.raises(InputError, match="'tau' cannot be kept: jets have a coordinate"):
+        read(other, keep=["tau"])
+    assert len(read(other, where="tau > 700")) == chosen.sum()
 
 
 def test_the_public_names_are_there() -> None:
