@@ -35,6 +35,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 # The pages that compute run at build time, in the folder of the repository, and must not fail.
 nb_execution_mode = "cache"
