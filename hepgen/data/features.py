@@ -117,12 +117,13 @@ class Features:
     def fields(self) -> tuple[str, ...] | None:
         """Standard fields of constituents, besides momenta, for `hepgen.io.read` to read.
 
-        None, which reads all, where a feature is a function that hepgen does not know.
+        The angles to the jet axis are always among them, for batches have them in ``pos``. None,
+        which reads all, where a feature is a function that hepgen does not know.
         """
         if any(function not in KNOWN for function in self.functions):
             return None
         needs = [name for function in self.functions for name in KNOWN[function].needs]
-        return tuple(dict.fromkeys(needs))
+        return tuple(dict.fromkeys([*needs, "delta_eta", "delta_phi"]))
 
     def fit(self, jets: ak.Array) -> Features:
         """Takes centre and scale from these jets, as weaver's ``preprocess: auto`` does.
@@ -252,6 +253,12 @@ class Features:
             if key not in values:
                 raise MissingName.among(key, values, kind="key", where="the features")
         own = {function.__name__: function for function in functions}
+        for name in values["names"]:
+            if name not in own and name not in _FUNCTIONS:
+                raise MissingName(
+                    f"no feature {name!r} in hepgen.data.definitions; if it is a function of yours,"
+                    f" give it: functions=[{name}]"
+                )
         features = cls(
             [own.get(name, name) for name in values["names"]],
             max_constituents=values["max_constituents"],
