@@ -14,6 +14,10 @@ def main(arguments: list[str]) -> None:
 
     Args:
         arguments: words of the command line; the first may be the pipeline.
+
+    Raises:
+        SystemExit: with 2 for a wrong option, with 1 where the sample could not be made; the reason
+            is on standard error.
     """
     parser = ArgumentParser(
         prog="python -m pipelines.samples",
@@ -26,7 +30,10 @@ def main(arguments: list[str]) -> None:
         arguments = ["--config", *arguments]
     config = parser.instantiate(parser.parse_args(arguments))
     del config["config"]
-    make(**config)
+    try:
+        make(**config)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
 
 
 if __name__ == "__main__":

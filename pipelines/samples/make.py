@@ -75,6 +75,7 @@ def make(
     Raises:
         ValueError: `jets` or `chunk` cannot be shared out over the classes, or a number is not
             positive.
+        FileNotFoundError: the folder of the output does not exist.
         FileExistsError: the output exists and `overwrite` is not set.
         ModuleNotFoundError: pythia8mc or fastjet is not installed.
         RuntimeError: a worker died or Pythia failed; no output is left behind.
@@ -163,6 +164,10 @@ def _check(
     for name, value in (("jets", jets), ("chunk", chunk)):
         if value % classes:
             raise ValueError(f"{name} = {value} cannot be shared equally by {classes} classes")
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"no folder {output.absolute().parent} for the output {output.name}"
+        )
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} exists; --overwrite true replaces it")
 

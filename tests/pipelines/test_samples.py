@@ -352,7 +352,7 @@ def test_the_sample_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
     fixed: dict[str, Any] = {"classes": {"top": TOP, "QCD": QCD}, "common": FAST, "cuts": CUTS}
     for workers in (1, 2):
         output = tmp_path / f"{workers}.root"
-        make(output, **fixed, detector=Detector(), jets=20, chunk=8, seed=3, workers=workers)
+        make(output, **fixed, detector=Detector(), jets=14, chunk=10, seed=3, workers=workers)
     make(
         tmp_path / "other.root",
         **fixed,
@@ -366,7 +366,7 @@ def test_the_sample_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
         uproot.open(tmp_path / f"{n}.root")["tree"].arrays() for n in ("1", "2", "other")
     )
     assert ak.array_equal(one, two)
-    assert ak.sum(one.label_top) == 10
+    assert ak.sum(one.label_top) == 7
     assert set(one.fields) - {"npart"} == set(other.fields)
     assert not ak.any(one.jet_pt[:8] == other.jet_pt)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.root", "2.root", "other.root"]
@@ -413,6 +413,8 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
     output.touch()
     with pytest.raises(FileExistsError, match=re.escape(f"{output} exists; --overwrite true")):
         make(output, two, FAST, CUTS)
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere for the output jets.root"):
+        make(tmp_path / "nowhere" / "jets.root", two, FAST, CUTS)
 
 
 def test_cuts_that_no_jet_passes_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,6 +454,10 @@ def test_the_command_makes_what_the_pipeline_says(
     with pytest.raises(SystemExit):
         main([str(pipeline), "--cuts.radios", "0.4"])
     assert "radios" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main([str(pipeline), "--output", str(output)])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"error: {output} exists; --overwrite true replaces it\n"
 
 
 @pytest.mark.slow
