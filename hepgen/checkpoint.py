@@ -86,9 +86,9 @@ def save(model: nn.Module, path: str | Path, *, training: Mapping[str, Any] | No
     """
     from safetensors.torch import save_file
 
-    header = {"format": FORMAT, "hepgen": __version__, **_identity(model)}
+    header = {"format": FORMAT, "hepgen": __version__, "training": dict(training or {})}
     try:
-        text = json.dumps({**header, "training": dict(training or {})})
+        text = json.dumps({**header, **_identity(model)})
     except TypeError as error:
         raise CheckpointError(f"{type(model).__name__} cannot be saved: {error}") from error
     # Copies, as two names may share one tensor, which the format does not know.

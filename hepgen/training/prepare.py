@@ -192,7 +192,10 @@ def _describe_model(model: nn.Module) -> dict[str, Any]:
     shapes = [(n, tuple(t.shape), str(t.dtype)) for n, t in model.state_dict().items()]
     trained = [n for n, p in model.named_parameters() if p.requires_grad]
     config = getattr(model, "config", None)
-    items = config() if callable(config) else {}
+    items = dict(config()) if callable(config) else {}
+    features = getattr(getattr(model, "features", None), "names", None)
+    if features is not None:
+        items["features"] = list(features)
     return {
         "model": type(model).__qualname__,
         **{f"model.{name}": value for name, value in items.items()},
