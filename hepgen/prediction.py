@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hepgen.io import expand, iterate
 from hepgen.io.errors import EmptyInput, OutputExists
 from hepgen.io.files import Files, FileSpec
+from hepgen.io.friend_layout import with_tree
 from hepgen.io.friends import FriendWriter, output_paths
-from hepgen.io.sources import open_source
 
 __all__ = ["Scorer", "predict_files"]
 
@@ -108,18 +107,14 @@ def predict_files(
             if path in taken and resume:
                 bar.console.print(f"{path} is there already")
                 continue
-            spec = replace(spec, tree=spec.tree or tree)
-            entries, rntuple = _size(spec)
-            task = bar.add_task(spec.name, total=entries)
-            copying = rntuple if copy is None else copy
-            with FriendWriter(
-                path, of=spec, classes=model.classes, copy=copying, **writing
-            ) as writer:
+            spec = with_tree(spec, tree, schema)
+            with FriendWriter(path, of=spec, classes=model.classes, copy=copy, **writing) as writer:
+                task = bar.add_task(spec.name, total=writer.num_entries)
                 for jets in _jets(spec, reading, alone=len(specs) == 1):
                     scores = model.predict(jets, batch_size=batch_size, device=device)
                     writer.extend(scores, jets)
                     bar.update(task, completed=int(jets["entry"][-1]) + 1)
-            bar.update(task, completed=entries)
+            bar.update(task, completed=writer.num_entries)
     return outputs
 
 
@@ -141,12 +136,6 @@ def _outputs(output: str | Path, specs: Sequence[FileSpec]) -> list[Path]:
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
     return output_paths(path, specs)
-
-
-def _size(spec: FileSpec) -> tuple[int, bool]:
-    """Entries of a file, and whether it is an RNTuple."""
-    with open_source(spec) as source:
-        return source.num_entries, bool(getattr(source, "is_rntuple", False))
 
 
 def _hash(model: Scorer) -> str | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hepgen.io.errors import MissingName
+from hepgen.io.files import FileSpec
 from hepgen.io.jet_counts import JetCounts
+from hepgen.io.mapping import from_mapping, from_yaml
 from hepgen.io.schema import Source
 from hepgen.io.scores import branch_name
 
-__all__ = ["EVENT_NUMBERS", "FriendLayout"]
+__all__ = ["EVENT_NUMBERS", "FriendLayout", "with_tree"]
 
 EVENT_NUMBERS = (
     *("run", "luminosityBlock", "event"),
@@ -19,6 +22,30 @@ EVENT_NUMBERS = (
     *("EventInfoAuxDyn.runNumber", "EventInfoAuxDyn.lumiBlock", "EventInfoAuxDyn.eventNumber"),
 )
 """Run, block and event as NanoAOD, plain ATLAS ntuples, TreeMaker and PHYSLITE call them."""
+
+
+def with_tree(spec: FileSpec, tree: str | None, schema: Any = None) -> FileSpec:
+    """A file with the name of its tree, where something gives it.
+
+    Args:
+        spec: the file; the tree that it names itself comes first.
+        tree: the name, if the user gave one.
+        schema: what the user gave as schema; one of their own may name a tree.
+
+    Returns:
+        The file, with ``tree`` still None where nothing names it.
+
+    Raises:
+        InputError: the schema is a YAML file or mapping that cannot be read.
+    """
+    name = spec.tree or tree
+    if name is None and isinstance(schema, Mapping):
+        name = from_mapping(schema).tree
+    elif name is None and str(schema).endswith((".yaml", ".yml")):
+        name = from_yaml(schema).tree
+    elif name is None:
+        name = getattr(schema, "tree", None)
+    return replace(spec, tree=name)
 
 
 class FriendLayout:

@@ -20,7 +20,7 @@ from hepgen.io.columns import Jagged
 from hepgen.io.copying import CopiedColumns
 from hepgen.io.errors import InputError
 from hepgen.io.files import FileSpec, PathLike, expand
-from hepgen.io.friend_layout import FriendLayout
+from hepgen.io.friend_layout import FriendLayout, with_tree
 from hepgen.io.jet_counts import JetCounts
 from hepgen.io.root import RootSource
 from hepgen.io.schema import Schema
@@ -60,10 +60,16 @@ class FriendWriter:
         observers: further branches of the input to copy, or else fields of the jets (as float,
             placed as the scores are: ``<field>``, or ``<Jet>_<model>_<field>``).
         copy: write all columns of the input (TTree or RNTuple as it is) with the scores added,
-            rather than a friend tree.
+            rather than a friend tree; None does so for an RNTuple only.
         overwrite: whether a file of that name may be replaced.
         compression: "zstd", "lz4" or "none".
         metadata: what to store about the model beside its name: hash, version.
+
+    Attributes:
+        path: the file that is written.
+        classes: names of the classes.
+        num_entries: entries of the input.
+        num_scored: jets that came by so far.
 
     Raises:
         InputError: a friend of an RNTuple is asked for, the output is the input itself, or the
@@ -84,15 +90,17 @@ class FriendWriter:
         tree: str = "hepgen",
         name: str | None = None,
         observers: Sequence[str] = (),
-        copy: bool = False,
+        copy: bool | None = False,
         overwrite: bool = False,
         compression: str = "zstd",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        spec = _one_file(of, path)
+        spec = with_tree(_one_file(of, path), None, schema)
         self.classes = tuple(classes)
         self._source = open_source(spec, None)
         try:
+            if copy is None:
+                copy = bool(getattr(self._source, "is_rntuple", False))
             self._copied = self._copy() if copy else None
             self._refuse_friend_of_rntuple()
             self._counts = None if one_per_entry else self._jet_counts(schema, collection)
@@ -117,6 +125,7 @@ class FriendWriter:
             self._source.__exit__(None, None, None)
             raise
         self.path = self._writer.path
+        self.num_entries = self._source.num_entries
         self.num_scored = 0
         self._last = (-1, 0)
         self._next_row = 0

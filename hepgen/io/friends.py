@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from hepgen.io.errors import InputError, MissingFile
 from hepgen.io.files import FileSpec, expand
+from hepgen.io.friend_layout import with_tree
 from hepgen.io.friend_writer import METADATA, FriendWriter
 from hepgen.io.schemas import SCHEMAS
 from hepgen.io.scores import score_matrix
@@ -38,7 +38,7 @@ def write_friend(
     tree: str = "hepgen",
     name: str | None = None,
     observers: Sequence[str] = (),
-    copy: bool = False,
+    copy: bool | None = False,
     overwrite: bool = False,
     compression: str = "zstd",
     metadata: Mapping[str, Any] | None = None,
@@ -82,7 +82,7 @@ def write_friend(
     for spec, output, selected in zip(specs, outputs, rows, strict=True):
         with FriendWriter(
             output,
-            of=spec if spec.tree else replace(spec, tree=attrs.get("tree")),
+            of=with_tree(spec, attrs.get("tree")),
             classes=names,
             schema=_schema(schema, attrs),
             one_per_entry=jets is None,

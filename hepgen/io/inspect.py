@@ -16,6 +16,7 @@ import uproot
 from hepgen.io.columns import Column, Jagged
 from hepgen.io.errors import EmptyInput, InputError, MissingFile, MissingName, NotReadable
 from hepgen.io.files import FileSpec, PathLike, expand
+from hepgen.io.friend_layout import with_tree
 from hepgen.io.inspection import Inspection, JetSummary, NonFinite, TreeSummary
 from hepgen.io.root import RootSource, readable, tree_names
 from hepgen.io.schema import Schema, Source
@@ -62,7 +63,7 @@ def inspect(
     specs = expand(path)
     if len(specs) > 1:
         raise InputError(f"one file is inspected at a time, but {path} is {len(specs)} files")
-    spec = specs[0] if tree is None else replace(specs[0], tree=tree)
+    spec = replace(specs[0], tree=tree) if tree else with_tree(specs[0], None, schema)
     size = None if spec.is_url else os.path.getsize(spec.path)
     if spec.format != "root":
         with open_source(spec) as source:
