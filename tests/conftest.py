@@ -41,7 +41,7 @@ def real_data(request: pytest.FixtureRequest) -> Path:
         return folder.resolve()
     if asked is not None:
         pytest.fail(f"--real-data {asked}: no such folder")
-    pytest.skip(f"no folder of real files at {folder}; name one with --real-data DIR")
+    pytest.skip(f"no folder of real files at {folder}; name one with --real-data=DIR")
 
 
 @pytest.fixture(scope="session")
