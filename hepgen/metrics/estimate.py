@@ -60,7 +60,9 @@ class Estimate:
             KeyError: ``value`` or ``error`` is missing.
             ValueError: a field is neither a number, ``None``, ``"inf"`` nor ``"-inf"``.
         """
-        extra = {name: float(fields[name]) for name in ("lower_limit", "floor") if name in fields}
+        extra = {
+            name: from_json(fields[name]) for name in ("lower_limit", "floor") if name in fields
+        }
         return cls(from_json(fields["value"]), from_json(fields["error"]), **extra)
 
 

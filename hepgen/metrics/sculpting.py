@@ -5,6 +5,8 @@ Shapes: B jets, M mass bins, R resamples.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -137,12 +139,19 @@ def _divergence(
     total, total2 = passing + failing, passing2 + failing2
     share = passing.sum() / total.sum()
     share2 = passing2.sum() / total2.sum()
+    if share <= 0:
+        return Estimate(math.nan, math.nan)
     drawn = [_drawn(rng, *spectrum, resamples) for spectrum in spectra]
-    error = np.std(jensen_shannon(drawn[0] + drawn[1], drawn[0]), ddof=1)
+    error = _known(jensen_shannon(drawn[0] + drawn[1], drawn[0])).std(ddof=1)
     chance = _drawn(rng, share * total, share2 * total2, resamples)
     rest = _drawn(rng, (1 - share) * total, (1 - share2) * total2, resamples)
-    floor = np.mean(jensen_shannon(chance + rest, chance))
+    floor = _known(jensen_shannon(chance + rest, chance)).mean()
     return Estimate(value, float(error), floor=float(floor))
+
+
+def _known(divergence: Floats) -> Floats:
+    """Without the replicas in which nothing passes the cut."""
+    return divergence[np.isfinite(divergence)]
 
 
 def _drawn(rng: np.random.Generator, content: Floats, variance: Floats, resamples: int) -> Floats:

@@ -260,10 +260,16 @@ def _sculpting(
     used = None if weight is None else weight[known]
     if not np.any(known & ~true) or not np.any(known & true):
         return {}
+    bins = _mass_bins(known & ~true)
     return {
-        point: mass_sculpting(true[known], score[known], mass[known], point, used)
+        point: mass_sculpting(true[known], score[known], mass[known], point, used, bins=bins)
         for point in points
     }
+
+
+def _mass_bins(background: Bools) -> int:
+    """Fewer bins for few jets: each holds a hundred on average, a handful after the cut."""
+    return int(np.clip(background.sum() // 100, 5, 40))
 
 
 def _score_spectra(sample: _Sample, score: Floats) -> dict[str, Spectrum]:
@@ -285,7 +291,7 @@ def _mass_spectra(
     background = ~true & np.isfinite(mass)
     if not np.any(background):
         return {}
-    edges = mass_edges(mass[background], 40)
+    edges = mass_edges(mass[background], _mass_bins(background))
     whole = curve(true, score, weight, what="a mass spectrum")
     chosen = {"all": background}
     chosen |= {f"{point:g}": background & (score >= whole.threshold_at(point)) for point in points}

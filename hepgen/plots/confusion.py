@@ -24,7 +24,7 @@ def confusion(ax: Axes, matrix: Confusion, classes: Sequence[str]) -> list[Any]:
         classes: K names.
 
     Returns:
-        The image and the texts.
+        The mesh and the texts.
 
     Raises:
         ValueError: another number of names than rows.
@@ -32,7 +32,11 @@ def confusion(ax: Axes, matrix: Confusion, classes: Sequence[str]) -> list[Any]:
     number = len(matrix.values)
     if len(classes) != number:
         raise ValueError(f"{len(classes)} class names for a matrix of {number} rows")
-    artists: list[Any] = [ax.imshow(matrix.values, cmap="Blues", vmin=0, vmax=1)]
+    # Not imshow, which would put pixels into vector graphics.
+    edges = np.arange(number + 1) - 0.5
+    artists: list[Any] = [ax.pcolormesh(edges, edges, matrix.values, cmap="Blues", vmin=0, vmax=1)]
+    ax.set(aspect="equal")
+    ax.invert_yaxis()
     for row in range(number):
         for column in range(number):
             value, error = matrix.values[row, column], matrix.errors[row, column]

@@ -36,7 +36,6 @@ _SETTINGS: dict[Any, Any] = {
     "axes.labelsize": 14,
     "axes.linewidth": 1.0,
     "axes.prop_cycle": cycler(color=COLOURS),
-    "axes.formatter.use_mathtext": True,
     # No power of ten above the axis, where the name stands.
     "axes.formatter.limits": (-5, 6),
     "axes.axisbelow": True,
@@ -116,8 +115,9 @@ def label(ax: Axes, text: str = "", *, right: str = "") -> list[Any]:
     """
     # The text is set beside the name, whose width is known once the axes have their place.
     whole = ax.get_figure(root=True)
-    if whole is not None:
-        whole.draw_without_rendering()
+    engine = None if whole is None else whole.get_layout_engine()
+    if whole is not None and engine is not None:
+        engine.execute(whole)
     found = mplhep.label.exp_label(
         exp="hepgen",
         llabel=text,

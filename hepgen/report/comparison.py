@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hepgen.metrics import Comparison, Evaluation
 from hepgen.report import pictures
-from hepgen.report.drawing import plot_files
-from hepgen.report.evaluation import provenance_table
+from hepgen.report.drawing import render
+from hepgen.report.evaluation import provenance
 from hepgen.report.page import figures, number, page, section, table
 
 __all__ = ["of_comparison"]
@@ -23,7 +23,7 @@ def of_comparison(comparison: Comparison, runs: Sequence[Evaluation]) -> dict[st
     Returns:
         Contents by name.
     """
-    drawings = pictures.of_several(runs)
+    drawn = render(pictures.of_several(runs))
     jets = ", ".join(f"{count:,} {name}".replace(",", " ") for name, count in runs[0].jets.items())
     names = [
         name for name, same in zip(comparison.names, comparison.same_jets, strict=True) if same
@@ -31,12 +31,13 @@ def of_comparison(comparison: Comparison, runs: Sequence[Evaluation]) -> dict[st
     lead = f"{len(runs)} runs; differences are to {runs[0].name}, on {jets} jets"
     sections = [
         section("Numbers", _numbers(comparison), note=_note(comparison, names)),
-        section("Plots", figures(drawings)),
-        *(section(run.name, provenance_table(run)) for run in runs),
+        section("Plots", figures(drawn)),
+        *(section(run.name, provenance(run)) for run in runs),
     ]
     title = " and ".join([", ".join(comparison.names[:-1]), comparison.names[-1]])
     footer = "Made by hepgen; every number is in comparison.json beside this page."
-    return {"report.html": page(title, lead, sections, footer), **plot_files(drawings)}
+    html = page(title, lead, sections, footer)
+    return {"report.html": html} | {n: c for picture in drawn for n, c in picture.files.items()}
 
 
 def _numbers(comparison: Comparison) -> str:

@@ -6,14 +6,15 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from hepgen import plots
 
-__all__ = ["Drawing", "plain_text", "plot_files", "svg"]
+__all__ = ["Drawing", "Picture", "plain_text", "render"]
 
-# Stands in the SVG for the colour of the page's text; no other artist has it.
+# As good as black in files; in the page it is replaced by the colour of the text.
 _INK = "#010203"
 
 
@@ -34,40 +35,63 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure that was drawn.
+
+    Attributes:
+        title: above it.
+        caption: below it.
+        svg: an SVG element that can stand among others in one page; its ink is the colour of the
+            text around it, so that it can be read in a dark page too.
+        files: as PNG, for slides, and PDF, for papers, by name.
+    """
+
+    title: str
+    caption: str
+    svg: str
+    files: dict[str, bytes]
+
+
 def plain_text(text: str) -> str:
     """Text for matplotlib in which a dollar is a dollar and starts no formula."""
     return text.replace("$", r"\$")
 
 
-def svg(drawing: Drawing) -> str:
-    """The figure as an SVG element that can stand among others in one page.
-
-    Its ink is the colour of the text around it, so it can be read in a dark page too.
-    """
+def render(drawings: Sequence[Drawing]) -> list[Picture]:
+    """Draw figures, each once for all formats."""
     colours = dict.fromkeys(
         ("text__color", "axes__edgecolor", "axes__labelcolor", "xtick__color", "ytick__color"), _INK
     )
-    with plots.style(**colours, savefig__transparent=True, font__size=12):
-        file = io.StringIO()
-        drawing.draw().savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
+    pictures = []
+    for drawing in drawings:
+        with plots.style(**colours):
+            figure = drawing.draw()
+            # Placing the axes takes longer than drawing them, and is the same in each format.
+            engine = figure.get_layout_engine()
+            if engine is not None:
+                engine.execute(figure)
+                figure.set_layout_engine("none")
+            files = {
+                f"plots/{drawing.name}.png": _saved(figure, "png", {}),
+                f"plots/{drawing.name}.pdf": _saved(figure, "pdf", {"CreationDate": None}),
+            }
+            text = _saved(figure, "svg", {"Date": None}, transparent=True).decode()
+        pictures.append(Picture(drawing.title, drawing.caption, _inline(text, drawing.name), files))
+    return pictures
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, Any], **options: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, metadata=metadata, **options)
+    return file.getvalue()
+
+
+def _inline(text: str, name: str) -> str:
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     # An id is once in a page, but each figure counts its own from the start.
-    text = re.sub(r'\bid="', f'id="{drawing.name}-', text)
-    text = re.sub(r'href="#', f'href="#{drawing.name}-', text)
-    text = text.replace("url(#", f"url(#{drawing.name}-")
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     return re.sub(r'\swidth="[\d.]+pt" height="[\d.]+pt"', "", text, count=1).rstrip()
-
-
-def plot_files(drawings: Sequence[Drawing]) -> dict[str, bytes]:
-    """Each figure as PDF, for papers, and PNG, for slides, in a folder ``plots``."""
-    files = {}
-    for drawing in drawings:
-        with plots.style():
-            figure = drawing.draw()
-            for kind, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
-                content = io.BytesIO()
-                figure.savefig(content, format=kind, metadata=metadata)
-                files[f"plots/{drawing.name}.{kind}"] = content.getvalue()
-    return files

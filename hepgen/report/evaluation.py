@@ -9,10 +9,10 @@ from typing import Any
 
 from hepgen.metrics import Estimate, Evaluation
 from hepgen.report import pictures
-from hepgen.report.drawing import plot_files
+from hepgen.report.drawing import render
 from hepgen.report.page import cards, figures, number, page, section, table
 
-__all__ = ["of_evaluation", "provenance_table"]
+__all__ = ["of_evaluation", "provenance"]
 
 ERRORS = (
     "Errors are one standard deviation of the finite test sample: binomial for efficiencies, with "
@@ -37,12 +37,12 @@ def of_evaluation(
         OSError: the history cannot be read.
         ValueError: the history is damaged.
     """
-    drawings = pictures.of_one(run, history)
+    drawn = render(pictures.of_one(run, history))
     jets = ", ".join(f"{count:,} {name}".replace(",", " ") for name, count in run.jets.items())
     sections = [
         cards(_headline(run)),
         section("Working points", _working_points(run), note=_note(run)),
-        section("Plots", figures(drawings)),
+        section("Plots", figures(drawn)),
     ]
     if len(run.classes) > 2:
         sections.insert(2, section("One against one", _one_vs_one(run)))
@@ -55,9 +55,9 @@ def of_evaluation(
                 "cut, in bits. The floor is its mean for a cut at random: near it there is none.",
             )
         )
-    sections.append(section("What was evaluated", provenance_table(run), _files(run)))
+    sections.append(section("What was evaluated", provenance(run)))
     html = page(run.name, f"{jets} jets; signal {run.signal}", sections, _footer(run))
-    return {"report.html": html, **plot_files(drawings)}
+    return {"report.html": html} | {n: c for picture in drawn for n, c in picture.files.items()}
 
 
 def _headline(run: Evaluation) -> list[tuple[str, str]]:
@@ -124,7 +124,7 @@ def _note(run: Evaluation) -> str:
     return text if resamples else text.replace("; in brackets from 0 bootstrap resamples", "")
 
 
-def provenance_table(run: Evaluation) -> str:
+def provenance(run: Evaluation) -> str:
     """What was evaluated, of what, with what and when."""
     about = run.provenance
     model = dict(about.get("model") or {})
@@ -144,8 +144,8 @@ def provenance_table(run: Evaluation) -> str:
     rows.append(["not scored", f"{about.get('not_scored', 0)} jets left out"])
     versions = about.get("versions", {})
     rows.append(["versions", escape(", ".join(f"{k} {v}" for k, v in versions.items()))])
-    rows.append(["same jets", f"<code>{escape(run.fingerprint)}</code>"])
-    return table([], rows, text=(1,))
+    rows.append(["fingerprint of the jets", f"<code>{escape(run.fingerprint)}</code>"])
+    return table([], rows, text=(1,)) + _files(run)
 
 
 def _files(run: Evaluation) -> str:

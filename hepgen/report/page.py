@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from hepgen.metrics import Estimate
-from hepgen.report.drawing import Drawing, svg
+from hepgen.report.drawing import Picture
 
 __all__ = ["cards", "figures", "number", "page", "section", "table"]
 
@@ -25,9 +25,10 @@ h2 { font-size: 1.25rem; margin: 2.8rem 0 .8rem; padding-bottom: .3rem;
   border-bottom: 1px solid var(--line); }
 p { max-width: 46rem; } .lead, figcaption, .note { color: var(--soft); }
 .lead { margin: 0 0 1.6rem; } .note { font-size: .88rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: .8rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .8rem; }
 .card { background: var(--shade); border-radius: .6rem; padding: .8rem 1rem; }
-.card b { display: block; font-size: 1.3rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.card b { display: block; font-size: 1.12rem; font-weight: 650; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .88rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .94rem; font-variant-numeric: tabular-nums; }
@@ -119,15 +120,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequenc
     return f'<div class="wide"><table>{top}<tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def figures(drawings: Sequence[Drawing]) -> str:
+def figures(pictures: Sequence[Picture]) -> str:
     """Figures side by side where there is room."""
     inner = []
-    for drawing in drawings:
-        picture = svg(drawing).replace(
-            "<svg", f'<svg role="img" aria-label="{escape(drawing.title, quote=True)}"', 1
-        )
+    for picture in pictures:
+        name = f'<svg role="img" aria-label="{escape(picture.title, quote=True)}"'
         inner.append(
-            f"<figure><h3>{escape(drawing.title)}</h3>{picture}"
-            f"<figcaption>{escape(drawing.caption)}</figcaption></figure>"
+            f"<figure><h3>{escape(picture.title)}</h3>{picture.svg.replace('<svg', name, 1)}"
+            f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
         )
     return f'<div class="figures">{"".join(inner)}</div>'
