@@ -44,6 +44,18 @@ class PartialFile:
         if self.path.exists() and not self.overwrite:
             raise OutputExists(f"{self.path} exists; overwrite=True (--overwrite) replaces it")
 
+    def sync(self) -> None:
+        """Wait until the content is on the disk, lest a power cut leave the name without it.
+
+        Raises:
+            OSError: the disk is full after all, as a network file system tells only now.
+        """
+        descriptor = os.open(self.temporary, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def keep(self) -> None:
         """Give the complete file its name, in one step.
 

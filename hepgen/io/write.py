@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import awkward as ak
 import uproot
 
-from hepgen.io.errors import InputError, MissingName, WrongType, nearest_names
+from hepgen.io.errors import InputError, MissingName, WrongType
 from hepgen.io.partial import PartialFile
 from hepgen.io.storable import storable
 
@@ -168,6 +168,7 @@ class TreeWriter:
                 for name, text in self._metadata.items():
                     self._file[name] = text
                 self._file.close()
+                self._partial.sync()
             self._partial.keep()
         except BaseException:
             self.discard()
@@ -196,16 +197,11 @@ class TreeWriter:
 
     def _check_names(self, piece: Mapping[str, Any]) -> None:
         known = self._types or self._pending[0]
-        for name in known:
-            if name not in piece:
-                raise MissingName.among(
-                    name, piece, kind="column", where=f"the next rows for {self.path}"
-                )
-        for name in piece:
-            if name not in known:
-                raise MissingName.among(
-                    name, known, kind="column", where=f"the first rows for {self.path}"
-                )
+        for names, others, where in ((known, piece, "next"), (piece, known, "first")):
+            for name in names:
+                if name not in others:
+                    where = f"the {where} rows for {self.path}"
+                    raise MissingName.among(name, others, kind="column", where=where)
 
     def _rows_per_basket(self, piece: Mapping[str, ak.Array]) -> int:
         size = sum(array.nbytes for array in piece.values())
@@ -298,5 +294,4 @@ def _branch_type(array: ak.Array) -> Any:
 
 def _among(what: str, value: str, allowed: Any) -> None:
     if value not in allowed:
-        nearest = ", ".join(nearest_names(value, allowed))
-        raise InputError(f"{what} {value!r} is not known; one of {nearest}")
+        raise InputError(f"{what} {value!r} is not known; one of {', '.join(allowed)}")

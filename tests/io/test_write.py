@@ -281,6 +281,7 @@ def test_an_output_that_exists_is_refused_and_kept_unless_told_otherwise(tmp_pat
 def test_a_file_written_meanwhile_by_another_program_is_not_replaced(tmp_path: Path) -> None:
     partial = PartialFile(tmp_path / "x.root")
     partial.temporary.write_text("ours")
+    partial.sync()
     partial.path.write_text("theirs")
     with pytest.raises(OutputExists):
         partial.keep()
