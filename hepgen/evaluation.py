@@ -14,7 +14,8 @@ from typing import Any
 from hepgen import report
 from hepgen.io.errors import InputError, MissingFile, NotReadable
 from hepgen.metrics import Comparison, Evaluation, compare_evaluations, summarise
-from hepgen.scored_jets import ScoredJets, Wanted, read_scored_jets
+from hepgen.score_origin import Wanted
+from hepgen.scored_jets import ScoredJets, read_scored_jets
 
 __all__ = ["compare", "evaluate", "load_evaluation"]
 

@@ -17,7 +17,7 @@ from hepgen.io.files import FileSpec, expand
 from hepgen.score_columns import ScoreColumns, read_score_columns
 from hepgen.score_origin import JetsOfFile, Origin, Wanted
 
-__all__ = ["ScoredJets", "Wanted", "read_scored_jets"]
+__all__ = ["ScoredJets", "read_scored_jets"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from hepgen import metrics, plots
+from hepgen.plots.style import AXIS_LABELS
+from hepgen.plots.training import read_history
 
 RNG = np.random.default_rng(3)
 LABELS = RNG.random(4000) < 0.5
@@ -149,6 +151,7 @@ def test_bars_are_the_bins_and_the_errors():
     across, along = (np.array(part.get_segments()) for part in bars.lines[2])
     np.testing.assert_allclose(across[:, :, 0], [[550, 600], [600, 650]])
     np.testing.assert_allclose(np.diff(along[:, :, 1])[:, 0], 2 * found.errors)
+    assert ax.get_xlabel() == AXIS_LABELS["pt"]
     assert "GeV" in ax.get_xlabel()
 
 
@@ -173,6 +176,7 @@ def test_a_score_of_one_is_in_the_last_bin():
 def test_the_best_epoch_is_marked(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,train_loss,validation_loss\n1,3,4\n2,2,2\n3,1,3\n")
+    assert read_history(path)["validation_loss"] == [4, 2, 3]
     _, (ax,) = plots.figure()
     plots.training_curves(ax, path)
     assert "Best: epoch 2" in [text.get_text() for text in ax.get_legend().get_texts()]

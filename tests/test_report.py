@@ -10,8 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from hepgen import metrics, report
+from hepgen import metrics, plots, report
 from hepgen.io.errors import MissingFile, OutputExists
+from hepgen.report import drawing, page, pictures
 
 RNG = np.random.default_rng(1)
 NASTY = "</title><script>alert(1)</script> & \"x\" 'y' $\\frac"
@@ -29,11 +30,7 @@ def summary(classes=("top", "qcd"), name="run", noise=0.0, observables=()):
         labels,
         scores,
         classes=classes,
-        observables={
-            "pt": rng.uniform(500, 600, 900),
-            "mass": rng.gamma(3, 40, 900),
-            NASTY: labels,
-        },
+        observables={key: rng.gamma(3, 40, 900) for key in observables},
         resamples=10,
         name=name,
     )
@@ -184,3 +181,43 @@ def test_a_folder_is_whole_or_not_there(tmp_path, monkeypatch):
     empty.mkdir()
     report.write_folder(empty, {"a": b"x"})
     assert (empty / "a").read_bytes() == b"x"
+
+
+def test_the_pieces_of_a_page_escape_what_they_are_given():
+    for piece in (
+        page.section(NASTY, note=NASTY),
+        page.cards([(NASTY, NASTY)]),
+        page.table([NASTY], [[NASTY, page.number(metrics.Estimate(1.0, 0.1), NASTY)]]),
+        page.figures([drawing.Picture(NASTY, NASTY, "<svg></svg>", {})]),
+        page.page(NASTY, NASTY, [], NASTY).decode(),
+    ):
+        Checked(piece)
+        assert "<script>" not in piece
+
+
+def test_each_figure_is_drawn_once_for_all_formats():
+    made = []
+
+    def draw():
+        figure, (ax,) = plots.figure()
+        ax.set_title(drawing.plain_text("costs $5 and $6"))
+        made.append(figure)
+        return figure
+
+    (picture,) = drawing.render([drawing.Drawing("a", "title", "caption", draw)])
+    assert len(made) == 1
+    assert set(picture.files) == {"plots/a.png", "plots/a.pdf"}
+    assert picture.svg.startswith("<svg")
+
+
+def test_a_report_draws_what_there_are_numbers_for(tmp_path):
+    run = summary(observables=("pt",))
+    names = [found.name for found in pictures.of_one(run)]
+    assert names == ["roc", "scores", "rejection_pt", "efficiency_pt", "confusion", "calibration"]
+    both = pictures.of_several([run, summary(name="other", observables=("pt",))])
+    assert [found.name for found in both] == ["roc", "rejection_pt", "calibration"]
+    assert pictures.opponent(run.headline[0]) == "qcd"
+    assert pictures.opponent(summary(("a", "b", "c")).headline[0]) == "all others"
+    (tmp_path / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
+    with_history = pictures.of_one(run, tmp_path / "history.csv")
+    assert with_history[-1].name == "training_loss"
