@@ -75,7 +75,8 @@ def _overview() -> str:
 
 
 def _parser(verb: str) -> ArgumentParser:
-    return ArgumentParser(prog=f"hepgen {verb}", description=_VERBS[verb][0])
+    about = _VERBS[verb][0]
+    return ArgumentParser(prog=f"hepgen {verb}", description=about, allow_abbrev=False)
 
 
 def _arguments(parser: ArgumentParser, words: list[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ taggers of hepgen: reading one imports and runs nothing else.
 
 from __future__ import annotations
 
-import inspect
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,22 +14,19 @@ from typing import Any
 
 import awkward as ak
 import torch
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from rich.console import Console
 
-from hepgen import taggers
 from hepgen.atomic import replacing
 from hepgen.data import Features
-from hepgen.io.errors import InputError, MissingFile, MissingName, WrongType
+from hepgen.io.errors import WrongType
 from hepgen.io.write import write
+from hepgen.pipeline_keys import check_pipeline, find_tagger
 from hepgen.sample import JetSample
 from hepgen.taggers import Tagger
 from hepgen.training import fit
 
 __all__ = ["pipeline_parser", "train", "train_from_words"]
-
-KEYS = ("data", "features", "model", "fit", "output", "seed")
 
 
 def train_from_words(words: Sequence[str]) -> Path:
@@ -49,16 +45,15 @@ def train_from_words(words: Sequence[str]) -> Path:
     """
     parser = pipeline_parser()
     words = list(words)
-    if words and not words[0].startswith("-"):
-        _check_file(parser, Path(words[0]))
-        words.insert(0, "--config")
-    _check_taggers(words)
+    path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
+    check_pipeline(parser, path, words)
+    if path is not None:
+        words = ["--config", str(path), *words]
     try:
         chosen = parser.parse_args(words)
     except ArgumentError as error:
         raise WrongType(f"pipeline: {error}") from error
-    name = Path(words[1]).stem if words[0] == "--config" else "train"
-    output = Path(chosen.output or f"runs/{name}")
+    output = Path(chosen.output or f"runs/{'train' if path is None else path.stem}")
     return train(
         JetSample(**_plain(chosen.data)),
         Features(**_plain(chosen.features)),
@@ -78,6 +73,7 @@ def pipeline_parser() -> ArgumentParser:
         usage="hepgen train PIPELINE.yaml [--model.k 12 ...]",
         description="Train a tagger as a pipeline says. Options override keys of the YAML.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="the pipeline, a YAML file")
     parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
@@ -129,7 +125,7 @@ def train(
         ValueError: what `hepgen.fit` raises.
     """
     folder, say = Path(output), Console(quiet=not progress).print
-    cls = _tagger(model)
+    cls = find_tagger(model)
     parts = sample.parts(features, seed=seed, progress=progress)
     classes = sample.classes(parts.train)
     schema = parts.train.attrs.get("schema")
@@ -178,62 +174,5 @@ def _score(
     write(path, columns, overwrite=True)
 
 
-def _tagger(name: str) -> type[Tagger]:
-    known = [n for n in taggers.__all__ if n != "Tagger" and inspect.isclass(getattr(taggers, n))]
-    if name not in known:
-        raise MissingName.among(name, known, kind="tagger", where="hepgen.taggers")
-    return getattr(taggers, name)  # type: ignore[no-any-return]
-
-
 def _plain(chosen: Namespace | None) -> dict[str, Any]:
     return {} if chosen is None else dict(vars(chosen))
-
-
-def _check_file(parser: ArgumentParser, path: Path) -> None:
-    """Find misspelt keys before jsonargparse does, to name the nearest right ones."""
-    if not path.is_file():
-        raise MissingFile(f"no pipeline {path}; wanted a YAML file")
-    try:
-        keys = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML file: {error}") from error
-    if not isinstance(keys, dict):
-        raise WrongType(f"{path} should hold the keys {', '.join(KEYS)}, not {keys!r}")
-    _check_keys(keys, KEYS, str(path))
-    options = {word for action in parser._actions for word in action.option_strings}
-    for group in ("data", "features", "fit"):
-        known = [
-            word.removeprefix(f"--{group}.") for word in options if word.startswith(f"--{group}.")
-        ]
-        _check_keys(keys.get(group) or {}, known, f"{group} of {path}")
-    model = keys.get("model")
-    name = model.get("class_path") if isinstance(model, dict) else model
-    if name is None:
-        raise MissingName.among("model", keys, kind="key", where=f"{path}, or no class_path in it")
-    _check_tagger_name(str(name))
-    if isinstance(model, dict):
-        _check_keys(model, ("class_path", "init_args"), f"model of {path}")
-        signature = inspect.signature(_tagger(str(name).rsplit(".", 1)[-1]))
-        known = [n for n in signature.parameters if n not in ("features", "classes")]
-        _check_keys(model.get("init_args") or {}, known, f"model.init_args of {path} ({name})")
-
-
-def _check_keys(keys: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    if not isinstance(keys, Mapping):
-        raise WrongType(f"{where} should hold keys and values, not {keys!r}")
-    for key in keys:
-        if key not in known:
-            raise MissingName.among(str(key), known, kind="key", where=where)
-
-
-def _check_taggers(words: Sequence[str]) -> None:
-    """A class may be named on the command line too."""
-    for i, word in enumerate(words):
-        option, _, value = word.partition("=")
-        if option in ("--model", "--model.class_path"):
-            _check_tagger_name(value or (words[i + 1] if i + 1 < len(words) else ""))
-
-
-def _check_tagger_name(name: str) -> None:
-    """Only taggers of hepgen: an import path from a file would run the module it names."""
-    _tagger(name.removeprefix("hepgen.taggers."))
