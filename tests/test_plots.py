@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hepgen import metrics, plots
-from hepgen.plots.style import AXIS_LABELS
+from hepgen.plots.style import AXIS_LABELS, colours
 from hepgen.plots.training import read_history
 
 RNG = np.random.default_rng(3)
@@ -120,6 +120,11 @@ def test_a_style_takes_further_settings_and_restores_them():
     assert mpl.rcParams["font.size"] != 21
     with pytest.raises(KeyError), plots.style(no__such="setting"):
         pass
+
+
+def test_up_to_ten_curves_have_colours_of_their_own():
+    assert colours(6) == list(plots.COLOURS)
+    assert [len(set(colours(number))) for number in (1, 6, 7, 10, 13)] == [1, 6, 7, 10, 10]
 
 
 def test_the_curve_is_the_rejection_of_the_metrics_and_the_ratio_is_to_the_first():

@@ -15,7 +15,8 @@ class Estimate:
     """A value and its error of one standard deviation, in the unit of the value.
 
     ``str(estimate)`` rounds the error to two significant digits and the value to the same place:
-    ``1262 ± 49``, ``0.98441 ± 0.00012``.
+    ``1262 ± 49``, ``0.98441 ± 0.00012``; a rejection where no background passes is a limit,
+    ``> 2600 (90 % CL)``.
 
     Attributes:
         value: the estimate; infinite for a rejection where no background passes.
@@ -37,7 +38,8 @@ class Estimate:
 
     def __str__(self) -> str:
         if math.isinf(self.value) and self.lower_limit is not None:
-            return f"> {self.lower_limit:.3g} (90 % CL, no background passes)"
+            digits = 1 - math.floor(math.log10(self.lower_limit)) if self.lower_limit > 0 else 0
+            return f"> {round(self.lower_limit, digits):.{max(digits, 0)}f} (90 % CL)"
         text = rounded(self.value, self.error)
         return text if self.floor is None else f"{text} (floor {self.floor:.2g})"
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hepgen.metrics import Binned
-from hepgen.plots.style import AXIS_LABELS
+from hepgen.plots.style import AXIS_LABELS, colours
 
 __all__ = ["efficiency_vs"]
 
@@ -43,6 +43,7 @@ def efficiency_vs(
         raise ValueError("a plot in bins needs a metric")
     markers = "osD^vP"
     artists = []
+    shades = colours(len(binned))
     for number, (name, found) in enumerate(binned.items()):
         edges, values = found.edges, found.values
         known = np.isfinite(values)
@@ -56,7 +57,7 @@ def efficiency_vs(
                 xerr=np.stack([middle - edges[:-1], edges[1:] - middle])[:, known],
                 yerr=np.nan_to_num(found.errors[known]),
                 fmt=markers[number % len(markers)],
-                color=f"C{number}",
+                color=shades[number],
                 label=name,
                 markersize=5,
                 capsize=0,

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hepgen.metrics import Reliability
+from hepgen.plots.style import colours
 
 __all__ = ["calibration"]
 
@@ -34,6 +35,7 @@ def calibration(
     artists: list[Any] = list(
         ax.plot([0, 1], [0, 1], color="#9c9ca1", lw=1.2, ls="--", label="Perfect")
     )
+    shades = colours(len(curves))
     for number, (name, found) in enumerate(curves.items()):
         known = np.isfinite(found.observed)
         artists.append(
@@ -42,7 +44,7 @@ def calibration(
                 found.observed[known],
                 yerr=found.error[known],
                 fmt="o-",
-                color=f"C{number}",
+                color=shades[number],
                 label=name,
                 markersize=5,
                 lw=1.3,

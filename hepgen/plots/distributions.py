@@ -14,6 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from hepgen.plots.style import colours
+
 __all__ = ["distributions", "histogram", "scores"]
 
 
@@ -82,6 +84,7 @@ def distributions(
         raise ValueError("distributions need a histogram")
     artists: list[Any] = []
     first = next(iter(histograms.values()))
+    shades = colours(len(histograms))
     for number, (name, content) in enumerate(histograms.items()):
         fill = fill_first and number == 0
         artists += mplhep.histplot(
@@ -93,7 +96,7 @@ def distributions(
             yerr=not fill,
             # Bars of empty bins would hide the bins that are not.
             w2method="sqrt",
-            color=f"C{number}",
+            color=shades[number],
             alpha=0.35 if fill else 1.0,
             flow="none",
         )
@@ -108,7 +111,12 @@ def distributions(
         _logarithmic_limits(ax, list(histograms.values()), density)
     else:
         ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
-    ax.legend(loc="upper right", ncols=1 if len(histograms) < 4 else 2)
+    many = len(histograms) > 5
+    ax.legend(
+        loc="upper right",
+        ncols=1 if len(histograms) < 4 else 2,
+        fontsize="x-small" if many else None,
+    )
     return artists
 
 

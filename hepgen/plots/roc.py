@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hepgen.metrics import Roc
+from hepgen.plots.style import colours
 
 __all__ = ["roc"]
 
@@ -48,14 +49,13 @@ def roc(
     artists: list[Any] = []
     signal = np.linspace(lowest, 1, points)
     first: Any = None
-    for number, (name, curve) in enumerate(curves.items()):
+    for colour, (name, curve) in zip(colours(len(curves)), curves.items(), strict=True):
         value, error = curve.background_at(signal)
         known = (value > 0) & (error < 0.6 * value)
         known = np.logical_and.accumulate(known[::-1])[::-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             rejection = np.where(known, 1 / value, np.nan)
             width = rejection * error / value
-        colour = f"C{number}"
         artists += ax.plot(signal, rejection, color=colour, label=name)
         artists.append(_band(ax, signal, rejection, width, colour))
         first = rejection if first is None else first
@@ -68,7 +68,11 @@ def roc(
                 artists.append(axes.axvline(target, color="#9c9ca1", lw=0.8, ls=":", zorder=0))
     ax.set(yscale="log", ylabel="Background rejection", xlim=(0, 1))
     ax.set_ylim(bottom=1)
-    ax.legend(loc="upper right")
+    if len(curves) <= 5:
+        ax.legend(loc="upper right")
+    else:
+        # Rejections fall from the upper left to the lower right.
+        ax.legend(loc="lower left", fontsize="x-small")
     lowest_ax = ax if ratio_ax is None else ratio_ax
     lowest_ax.set_xlabel("Signal efficiency")
     if ratio_ax is not None:

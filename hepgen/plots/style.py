@@ -12,10 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-__all__ = ["AXIS_LABELS", "COLOURS", "figure", "label", "style"]
+__all__ = ["AXIS_LABELS", "COLOURS", "colours", "figure", "label", "style"]
 
 # Six that stay apart with any colour vision and in grey: M. A. Petroff, arXiv:2107.02270.
 COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
+
+# For more than six, of the same source: each also apart from its neighbours in the list.
+MANY_COLOURS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
 
 AXIS_LABELS = {
     "pt": r"Jet $p_\mathrm{T}$ [GeV]",
@@ -100,6 +106,12 @@ def figure(
         2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1], "hspace": 0.04}
     )
     return made, [main, ratio]
+
+
+def colours(number: int) -> list[str]:
+    """Colours for so many curves; beyond ten they begin again."""
+    chosen = COLOURS if number <= len(COLOURS) else MANY_COLOURS
+    return [chosen[i % len(chosen)] for i in range(number)]
 
 
 def label(ax: Axes, text: str = "", *, right: str = "") -> list[Any]:

@@ -17,7 +17,8 @@ __all__ = ["of_evaluation", "provenance"]
 ERRORS = (
     "Errors are one standard deviation of the finite test sample: binomial for efficiencies, with "
     "the uncertainty of the cut; DeLong for the AUC; in brackets from {resamples} bootstrap "
-    "resamples. They do not hold what another training would give."
+    "resamples. They do not hold what another training would give. Where no background passes, the "
+    "rejection has a lower limit at 90 % confidence."
 )
 
 
@@ -45,7 +46,10 @@ def of_evaluation(
         section("Plots", figures(drawn)),
     ]
     if len(run.classes) > 2:
-        sections.insert(2, section("One against one", _one_vs_one(run)))
+        note = "Signal down, background across: AUC of p(signal) / (p(signal) + p(background))."
+        if run.working_points:
+            note += f" Below: rejection at {100 * run.working_points[-1]:g} % signal efficiency."
+        sections.insert(2, section("One against one", _one_vs_one(run), note=note))
     if run.sculpting:
         sections.append(
             section(
@@ -82,7 +86,7 @@ def _working_points(run: Evaluation) -> str:
         cells = [f"{found.signal} against {pictures.opponent(found)}", number(found.auc)]
         for point in run.working_points:
             resampled = found.bootstrapped.get(point)
-            extra = "" if resampled is None else f"[± {resampled.error:.2g}]"
+            extra = "" if resampled is None else f"[± {str(resampled).partition('± ')[2]}]"
             cells.append(number(found.background_rejection[point], extra))
         rows.append(cells)
     return table(header, rows)
@@ -91,7 +95,6 @@ def _working_points(run: Evaluation) -> str:
 def _one_vs_one(run: Evaluation) -> str:
     point = run.working_points[-1] if run.working_points else None
     pairs = {(s.signal, s.background): s for s in run.separations}
-    title = "AUC" if point is None else f"AUC; below: rejection at {100 * point:g} %"
     rows = []
     for signal in run.classes:
         cells = [signal]
@@ -103,7 +106,7 @@ def _one_vs_one(run: Evaluation) -> str:
             extra = "" if point is None else str(found.background_rejection[point])
             cells.append(number(found.auc, extra))
         rows.append(cells)
-    return table([f"signal \\ background ({title})", "all others", *run.classes], rows)
+    return table(["", "all others", *run.classes], rows)
 
 
 def _sculpting(run: Evaluation) -> str:

@@ -25,7 +25,7 @@ h2 { font-size: 1.25rem; margin: 2.8rem 0 .8rem; padding-bottom: .3rem;
   border-bottom: 1px solid var(--line); }
 p { max-width: 46rem; } .lead, figcaption, .note { color: var(--soft); }
 .lead { margin: 0 0 1.6rem; } .note { font-size: .88rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .8rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13.5rem, 1fr)); gap: .8rem; }
 .card { background: var(--shade); border-radius: .6rem; padding: .8rem 1rem; }
 .card b { display: block; font-size: 1.12rem; font-weight: 650; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
@@ -34,7 +34,8 @@ p { max-width: 46rem; } .lead, figcaption, .note { color: var(--soft); }
 table { border-collapse: collapse; font-size: .94rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .38rem 1.4rem .38rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-th { font-weight: 600; } thead th { color: var(--soft); font-size: .85rem; }
+th { font-weight: 600; } tbody th { white-space: nowrap; }
+thead th { color: var(--soft); font-size: .85rem; }
 td { white-space: nowrap; } td.text { white-space: normal; overflow-wrap: anywhere; }
 td small { display: block; color: var(--soft); }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr));
