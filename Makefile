@@ -7,6 +7,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-input -c constraints.txt
 EXTRAS := test,parquet,root,pythia,bench
+# All that need no arguments; top_physics trains for an hour.
+BENCHMARKS ?= $(filter-out __init__ top_physics,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,8 +23,8 @@ quickstart: $(VENV)/.core  ## from the bundled sample to a trained tagger, frien
 test: check  ## ruff, mypy and all tests; ARGS="-k name" for some
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-bench: $(VENV)/.test  ## speed against other programs, side by side
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.test  ## speed against other programs, side by side; BENCHMARKS=name for one
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 docs: $(VENV)/.docs  ## the site, in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -325,7 +325,7 @@ def boost(p4: Array, beta: Array) -> Array:
 
 def _namespace(array: Any) -> Any:
     """Numpy or torch, whichever the array is of; torch is never imported for this."""
-    if isinstance(array, np.ndarray | np.generic):
+    if isinstance(array, (np.ndarray, np.generic)):
         return np
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
@@ -349,7 +349,7 @@ def _components(p4: Any) -> tuple[Any, Any, Any, Any, Any]:
 
 def _astype(array: Any, dtype: Any) -> Any:
     """The array in another type."""
-    return array.astype(dtype) if isinstance(array, np.ndarray | np.generic) else array.to(dtype)
+    return array.astype(dtype) if isinstance(array, (np.ndarray, np.generic)) else array.to(dtype)
 
 
 def _sqrt(xp: Any, square: Any) -> Any:

@@ -205,6 +205,14 @@ def test_a_boost_has_gradients_in_momenta_and_velocity() -> None:
     assert torch.autograd.gradcheck(kinematics.boost, (p4, beta * 0))
 
 
+@pytest.mark.parametrize("name", SCALARS)
+def test_torch_compile_takes_each_quantity_as_one_graph(name: str) -> None:
+    p4 = torch.tensor([[60.0, 10, 20, -30], [0, 0, 0, 0]])
+    function = getattr(kinematics, name)
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(p4), function(p4))
+
+
 def test_nan_stays_nan() -> None:
     p4 = np.array([[np.nan, 1.0, np.nan, 2.0]])
     assert np.isnan(kinematics.pt(p4)).all()
