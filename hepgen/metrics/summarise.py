@@ -20,8 +20,9 @@ from hepgen.metrics.estimate import Estimate
 from hepgen.metrics.multiclass import confusion_matrix, discriminant, pair
 from hepgen.metrics.roc import Roc, curve
 from hepgen.metrics.samples import Bools, Floats, Ints, several
-from hepgen.metrics.sculpting import mass_edges, mass_sculpting
-from hepgen.metrics.summary import BinnedMetric, Evaluation, Separation, Spectrum
+from hepgen.metrics.sculpting import mass_sculpting
+from hepgen.metrics.spectra import mass_bins, mass_spectra, score_spectra
+from hepgen.metrics.summary import BinnedMetric, Evaluation, Separation
 
 __all__ = ["summarise"]
 
@@ -101,8 +102,8 @@ def summarise(
         reliability=reliability(true, table[:, sample.signal], weight) if probable else None,
         binned=tuple(_binned(true, score, weight, columns, points, bins)),
         sculpting={} if mass is None else _sculpting(true, score, mass, weight, points),
-        score_spectra=_score_spectra(sample, score),
-        mass_spectra={} if mass is None else _mass_spectra(true, score, mass, weight, points),
+        score_spectra=score_spectra(index, score, weight, classes),
+        mass_spectra={} if mass is None else mass_spectra(true, score, mass, weight, points),
         replicas=drawn,
         seed=seed,
         fingerprint=_fingerprint(index, weight, classes),
@@ -260,53 +261,11 @@ def _sculpting(
     used = None if weight is None else weight[known]
     if not np.any(known & ~true) or not np.any(known & true):
         return {}
-    bins = _mass_bins(known & ~true)
+    bins = mass_bins(known & ~true)
     return {
         point: mass_sculpting(true[known], score[known], mass[known], point, used, bins=bins)
         for point in points
     }
-
-
-def _mass_bins(background: Bools) -> int:
-    """Fewer bins for few jets: each holds a hundred on average, a handful after the cut."""
-    return int(np.clip(background.sum() // 100, 5, 40))
-
-
-def _score_spectra(sample: _Sample, score: Floats) -> dict[str, Spectrum]:
-    low, high = float(score.min()), float(score.max())
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    edges = np.linspace(low, high if high > low else low + 1, 51)
-    found = {}
-    for number, name in enumerate(sample.classes):
-        chosen = sample.index == number
-        used = None if sample.weight is None else sample.weight[chosen]
-        found[name] = _spectrum(score[chosen], used, edges)
-    return found
-
-
-def _mass_spectra(
-    true: Bools, score: Floats, mass: Floats, weight: Floats | None, points: tuple[float, ...]
-) -> dict[str, Spectrum]:
-    background = ~true & np.isfinite(mass)
-    if not np.any(background):
-        return {}
-    edges = mass_edges(mass[background], _mass_bins(background))
-    whole = curve(true, score, weight, what="a mass spectrum")
-    chosen = {"all": background}
-    chosen |= {f"{point:g}": background & (score >= whole.threshold_at(point)) for point in points}
-    return {
-        name: _spectrum(mass[where], None if weight is None else weight[where], edges)
-        for name, where in chosen.items()
-    }
-
-
-def _spectrum(values: Floats, weight: Floats | None, edges: Floats) -> Spectrum:
-    sums = np.histogram(values, edges, weights=weight)[0].astype(np.float64)
-    squares = sums
-    if weight is not None:
-        squares = np.histogram(values, edges, weights=weight**2)[0].astype(np.float64)
-    return Spectrum(edges, sums, squares)
 
 
 def _fingerprint(index: Ints, weight: Floats | None, classes: Sequence[str]) -> str:

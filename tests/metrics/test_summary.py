@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hepgen import metrics
+from hepgen.metrics.spectra import mass_bins, mass_spectra, score_spectra
 
 RNG = np.random.default_rng(12)
 CLASSES = ["top", "W", "qcd"]
@@ -216,3 +217,18 @@ def test_the_records_of_an_evaluation_are_public(run):
     found = metrics.compare_evaluations([run, binary(SCORES, name="two", resamples=0)])
     assert isinstance(found, metrics.Comparison)
     assert isinstance(found.rows[0], metrics.ComparisonRow)
+
+
+def test_few_background_jets_get_few_mass_bins():
+    assert [mass_bins(np.ones(n, dtype=bool)) for n in (10, 1000, 10**6)] == [5, 10, 40]
+
+
+def test_spectra_of_masses_are_cut_at_the_working_points():
+    signal, score = LABELS == 0, SCORES[:, 0]
+    found = mass_spectra(signal, score, MASS, None, (0.5,))
+    cut = metrics.threshold(signal, score, 0.5)
+    edges = found["all"].edges
+    wanted = np.histogram(MASS[~signal & (score >= cut)], edges)[0]
+    np.testing.assert_array_equal(found["0.5"].values, wanted)
+    assert mass_spectra(signal, score, np.full(3000, np.nan), None, (0.5,)) == {}
+    assert set(score_spectra(LABELS, score, None, CLASSES)) == set(CLASSES)
