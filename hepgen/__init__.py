@@ -1,6 +1,7 @@
 """hepgen: jet tagging, fast simulation and importance sampling, from ROOT files to ROOT files.
 
-The names below are loaded on first use, so ``import hepgen`` costs next to nothing and does not import torch.
+The names below are loaded on first use, so ``import hepgen`` costs next to nothing and does not
+import torch.
 """
 
 from __future__ import annotations

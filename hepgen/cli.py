@@ -124,7 +124,6 @@ def _train(words: list[str]) -> None:
 
 
 def _predict(words: list[str]) -> None:
-    from hepgen.checkpoint import load
     from hepgen.prediction import predict_files
 
     parser = _parser("predict")
@@ -132,9 +131,7 @@ def _predict(words: list[str]) -> None:
     parser.add_argument("files", metavar="FILES", nargs="+", help="paths, globs, URLs")
     parser.add_argument("-o", "--output", required=True, help="folder, or a .root file")
     parser.add_function_arguments(predict_files, skip={"model", "files", "output"})
-    arguments = _arguments(parser, words)
-    model = load(arguments.pop("model"))
-    for path in predict_files(model, **arguments):
+    for path in predict_files(**_arguments(parser, words)):
         print(path)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ def compare(
     """Several runs side by side, with the errors of their differences to the first.
 
     Args:
-        runs: evaluations, or folders that :func:`evaluate` wrote; of different names.
+        runs: evaluations, or folders that :func:`evaluate` wrote. Folders of runs of one name, such
+            as several seeds of a tagger, are told apart by their paths.
         output: folder to make, for report.html, comparison.json and plots; None writes nothing.
         overwrite: whether files in the output folder may be replaced.
 
@@ -140,7 +142,7 @@ def compare(
     """
     if output is not None:
         report.check_output(output, overwrite=overwrite)
-    loaded = [run if isinstance(run, Evaluation) else load_evaluation(run) for run in runs]
+    loaded = _told_apart(runs)
     try:
         found = compare_evaluations(loaded)
     except ValueError as error:
@@ -152,6 +154,19 @@ def compare(
         }
         report.write_folder(output, files, overwrite=overwrite)
     return found
+
+
+def _told_apart(runs: Sequence[Evaluation | str | os.PathLike[str]]) -> list[Evaluation]:
+    """The runs, with the part of the path that differs behind names that occur twice."""
+    loaded = [run if isinstance(run, Evaluation) else load_evaluation(run) for run in runs]
+    names = [run.name for run in loaded]
+    parts = [() if isinstance(run, Evaluation) else Path(run).resolve().parts for run in runs]
+    common = {part for part in parts[0] if all(part in other for other in parts)} if parts else ()
+    for i, name in enumerate(names):
+        own = "/".join(part for part in parts[i] if part not in common)
+        if names.count(name) > 1 and own:
+            loaded[i] = replace(loaded[i], name=f"{name} ({own})")
+    return loaded
 
 
 def load_evaluation(path: str | os.PathLike[str]) -> Evaluation:

@@ -7,6 +7,7 @@ taggers of hepgen: reading one imports and runs nothing else.
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 
 import awkward as ak
 import torch
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from hepgen.atomic import replacing
 from hepgen.data import Features
+from hepgen.io import write
 from hepgen.io.errors import WrongType
-from hepgen.io.write import write
+from hepgen.io.friends import METADATA
 from hepgen.pipeline_keys import check_pipeline, find_tagger
 from hepgen.sample import JetSample
 from hepgen.taggers import Tagger
@@ -61,7 +63,7 @@ def train_from_words(words: Sequence[str]) -> Path:
         _plain(chosen.model.init_args),
         output=output,
         seed=chosen.seed,
-        resolved=parser.dump(chosen, skip_none=False),
+        resolved=parser.dump(chosen),
         **_plain(chosen.fit),
     )
 
@@ -75,7 +77,7 @@ def pipeline_parser() -> ArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="the pipeline, a YAML file")
+    parser.add_argument("--config", action="config", help="the pipeline, a YAML file")
     parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
     parser.add_argument("--seed", type=int, default=0, help="of splitting, weights and training")
     parser.add_class_arguments(JetSample, "data")
@@ -84,7 +86,15 @@ def pipeline_parser() -> ArgumentParser:
     parser.add_class_arguments(Features, "features", skip={"names"})
     of_class = {"features", "classes"}
     parser.add_subclass_arguments(Tagger, "model", skip=of_class, required=True, instantiate=False)
-    filled = {"model", "train", "validation", "output", "seed", "optimizer", "schedule"}
+    filled: set[str | int] = {
+        "model",
+        "train",
+        "validation",
+        "output",
+        "seed",
+        "optimizer",
+        "schedule",
+    }
     parser.add_function_arguments(fit, "fit", skip=filled)
     parser.add_argument("--fit.optimizer", type=str, default="adamw", help="its name")
     parser.add_argument("--fit.schedule", type=str, default="one_cycle", help="its name")
@@ -138,6 +148,10 @@ def train(
         tagger = cls(features, classes, **(arguments or {}))
     count = sum(p.numel() for p in tagger.parameters())
     say(f"{model}: {count} parameters, {len(features)} features; run in {folder}")
+    if resolved is not None and not (folder / "run.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "pipeline.yaml") as temporary:
+            temporary.write_text(resolved)
     fit(
         tagger,
         parts.train,
@@ -147,9 +161,6 @@ def train(
         progress=progress,
         **options,
     )
-    if resolved is not None:
-        with replacing(folder / "pipeline.yaml") as temporary:
-            temporary.write_text(resolved)
     if parts.test is not None:
         _score(tagger, parts.test, classes, sample.keep, folder / "test.root", progress)
         say(f"scores of {len(parts.test)} test jets in {folder / 'test.root'}")
@@ -171,7 +182,8 @@ def _score(
     ours = ("pt", "eta", "phi", "mass", "weight", "entry", "jet_index", "file_index")
     names = [*(f"label_{c}" for c in classes), *ours, *keep]
     columns |= {name: jets[name] for name in names if name in ak.fields(jets)}
-    write(path, columns, overwrite=True)
+    about = {"model": type(tagger).__name__, "classes": list(classes)}
+    write(path, columns, overwrite=True, metadata={METADATA: json.dumps(about)})
 
 
 def _plain(chosen: Namespace | None) -> dict[str, Any]:

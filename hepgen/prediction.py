@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import awkward as ak
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hepgen.checkpoint import CheckpointError, load
 from hepgen.io import expand, iterate
 from hepgen.io.errors import EmptyInput, OutputExists
 from hepgen.io.files import Files, FileSpec
@@ -23,6 +25,7 @@ from hepgen.io.friends import FriendWriter, output_paths
 __all__ = ["Scorer", "predict_files"]
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """What gives jets scores; each tagger does."""
 
@@ -36,7 +39,7 @@ class Scorer(Protocol):
 
 
 def predict_files(
-    model: Scorer,
+    model: Scorer | str | PathLike[str],
     files: Files,
     output: str | Path,
     *,
@@ -62,7 +65,7 @@ def predict_files(
     output of one is a full copy with the scores added.
 
     Args:
-        model: a tagger, or anything with ``predict(jets)`` and ``classes``.
+        model: a tagger, anything with ``predict(jets)`` and ``classes``, or a model file.
         files: what `hepgen.read` takes.
         output: for one input a file ending in ``.root``; else a folder, made if needed.
         tree: name of the tree in the input, where it holds several.
@@ -87,7 +90,10 @@ def predict_files(
         InputError: an input cannot be read or has no jets; two inputs of one name.
         OutputExists: an output exists, and neither ``overwrite`` nor ``resume`` is set.
         NonFinite: NaN or infinite features.
+        CheckpointError: the model file is damaged, or holds something else than a tagger.
     """
+    if isinstance(model, (str, PathLike)):
+        model = _load(model)
     specs = expand(files)
     outputs = _outputs(output, specs)
     taken = [path for path in outputs if path.exists()]
@@ -116,6 +122,13 @@ def predict_files(
                     bar.update(task, completed=int(jets["entry"][-1]) + 1)
             bar.update(task, completed=writer.num_entries)
     return outputs
+
+
+def _load(path: str | PathLike[str]) -> Scorer:
+    model = load(Path(path))
+    if not isinstance(model, Scorer):
+        raise CheckpointError(f"{path} holds {type(model).__name__}, which gives jets no scores")
+    return model
 
 
 def _jets(spec: FileSpec, reading: Mapping[str, Any], *, alone: bool) -> Iterator[ak.Array]:

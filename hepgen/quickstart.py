@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from hepgen.io.errors import MissingFile, OutputExists
 __all__ = ["bundled_sample", "quickstart"]
 
 # Chosen so that all of it takes under four minutes on two cores.
-_TAGGERS = {
+_TAGGERS: dict[str, dict[str, Any]] = {
     "ParticleFlowNetwork": {"epochs": 12, "lr": 2e-3},
     "ParticleNetLite": {"epochs": 4, "lr": 5e-3},
 }
@@ -50,7 +51,6 @@ def quickstart(
         OutputExists: the folder is there and not empty.
         InputError: the files cannot be read.
     """
-    from hepgen.checkpoint import load
     from hepgen.data import Features
     from hepgen.evaluation import compare, evaluate
     from hepgen.io import inspect
@@ -70,7 +70,7 @@ def quickstart(
         console.rule(f"Training {name}")
         folder = train(sample, Features("full"), name, output=output / name, seed=seed, **options)
         console.rule(f"Scores of {name} in friend trees")
-        for written in predict_files(load(folder / "model.safetensors"), path, folder / "friends"):
+        for written in predict_files(folder / "model.safetensors", path, folder / "friends"):
             console.print(f"{written}: a friend of {path}")
         console.rule(f"How good is {name} on jets it never saw")
         evaluated.append(folder / "evaluation")
