@@ -17,6 +17,7 @@ _HOME = {
     "Estimate": "hepgen.metrics",
     "Features": "hepgen.data",
     "InputError": "hepgen.io",
+    "JetFiles": "hepgen.data",
     "PackedJets": "hepgen.data",
     "StreamedBatches": "hepgen.data",
     "compare": "hepgen.evaluation",
@@ -39,6 +40,7 @@ __all__ = [
     "Estimate",
     "Features",
     "InputError",
+    "JetFiles",
     "PackedJets",
     "StreamedBatches",
     "__version__",
@@ -65,7 +67,7 @@ __all__ = [
 if TYPE_CHECKING:
     from hepgen import data, io, kinematics, metrics, plots, taggers
     from hepgen.checkpoint import load, save
-    from hepgen.data import Batches, Features, PackedJets, StreamedBatches, split
+    from hepgen.data import Batches, Features, JetFiles, PackedJets, StreamedBatches, split
     from hepgen.evaluation import compare, evaluate
     from hepgen.io import InputError, inspect, iterate, read, write, write_friend
     from hepgen.metrics import Estimate

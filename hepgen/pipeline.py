@@ -19,12 +19,13 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from hepgen.atomic import replacing
-from hepgen.data import Features
-from hepgen.io import write
+from hepgen.data import Features, JetFiles
+from hepgen.io import expand, write
 from hepgen.io.errors import WrongType
 from hepgen.io.friends import METADATA
 from hepgen.pipeline_keys import check_pipeline, find_tagger
-from hepgen.sample import JetSample
+from hepgen.prediction import predict_files
+from hepgen.sample import JetSample, Parts
 from hepgen.taggers import Tagger
 from hepgen.training import fit
 
@@ -138,11 +139,7 @@ def train(
     cls = find_tagger(model)
     parts = sample.parts(features, seed=seed, progress=progress)
     classes = sample.classes(parts.train)
-    schema = parts.train.attrs.get("schema")
-    sizes = ", ".join(
-        f"{0 if part is None else len(part)} {name}" for name, part in parts._asdict().items()
-    )
-    say(f"jets ({schema}): {sizes}; classes {', '.join(classes)}")
+    say(f"{'; '.join(map(_told, Parts._fields, parts))}; classes {', '.join(classes)}")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tagger = cls(features, classes, **(arguments or {}))
@@ -161,11 +158,24 @@ def train(
         progress=progress,
         **options,
     )
-    if parts.test is not None:
+    if isinstance(parts.test, JetFiles):
+        wanted = {name: parts.test.options[name] for name in ("schema", "collection", "where")}
+        predict_files(tagger, parts.test.files, folder / "test", resume=True, **wanted)
+        say(f"friend trees with the scores of the test jets in {folder / 'test'}")
+    elif parts.test is not None:
         _score(tagger, parts.test, classes, sample.keep, folder / "test.root", progress)
         say(f"scores of {len(parts.test)} test jets in {folder / 'test.root'}")
     say(f"next: hepgen predict {folder / 'model.safetensors'} FILES -o scores/")
     return folder
+
+
+def _told(name: str, jets: Any) -> str:
+    """How many jets a part has, or files."""
+    if jets is None:
+        return f"{name}: none"
+    if isinstance(jets, JetFiles):
+        return f"{name}: {len(expand(jets.files))} files"
+    return f"{name}: {len(jets)} jets ({jets.attrs.get('schema')})"
 
 
 def _score(

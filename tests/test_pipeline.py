@@ -10,12 +10,14 @@ import pytest
 import uproot
 import yaml
 
-from hepgen.data import Features
+from hepgen.data import Features, JetFiles, StreamedBatches
+from hepgen.io import expand, write
 from hepgen.io.errors import InputError, MissingName
 from hepgen.pipeline import pipeline_parser, train, train_from_words
 from hepgen.pipeline_keys import check_pipeline, find_tagger
 from hepgen.sample import JetSample, Parts
 from hepgen.taggers import LorentzNet, ParticleNet
+from hepgen.training import History
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = str(REPOSITORY / "data_samples" / "top_qcd.root")
@@ -101,3 +103,50 @@ def test_test_jets_are_those_that_training_never_saw(tmp_path: Path) -> None:
     assert np.array_equal(rows.entry, kept.entry)
     assert np.array_equal(rows.jet_sdmass, kept.jet_sdmass)
     assert np.array_equal(rows.label_top, kept.label_top)
+
+
+@pytest.fixture
+def many_files(tmp_path: Path) -> dict[str, list[str]]:
+    """Four files of top jets and four of QCD jets, 50 jets each."""
+    files: dict[str, list[str]] = {"top": [], "QCD": []}
+    rows = uproot.open({SAMPLE: "tree"}).arrays(entry_stop=600)
+    for name, paths in files.items():
+        chosen = rows[rows[f"label_{name}"]]
+        for i in range(4):
+            path = tmp_path / f"{name}_{i}.root"
+            columns = [f for f in chosen.fields if not f.startswith("label_") and f != "npart"]
+            write(path, {f: chosen[f][50 * i : 50 * i + 50] for f in columns})
+            paths.append(str(path))
+    return files
+
+
+def test_jets_that_stay_in_their_files_train_the_same_tagger_interface(
+    many_files: dict[str, list[str]], tmp_path: Path
+) -> None:
+    sample = JetSample(many_files, by="file", fractions=(0.5, 0.25, 0.25), stream=True)
+    parts = sample.parts(Features("kinematics"), seed=0)
+    assert [len(expand(part.files)) for part in parts] == [4, 2, 2]
+    assert {spec.label for spec in expand(parts.test.files)} == {"top", "QCD"}
+    folder = train(
+        sample,
+        Features("kinematics"),
+        "ParticleFlowNetwork",
+        output=tmp_path / "run",
+        epochs=2,
+        batch_size=20,
+        progress=False,
+    )
+    assert History.read(folder / "history.csv").rows[-1]["step"] == 20
+    for spec in expand(parts.test.files):
+        friend = uproot.open({str(folder / "test" / Path(spec.path).name): "hepgen"})
+        assert friend.num_entries == 50
+
+
+def test_streaming_divides_whole_files_only(many_files: dict[str, list[str]]) -> None:
+    with pytest.raises(InputError, match="by: file"):
+        JetSample(many_files, stream=True).parts(Features("kinematics"))
+    with pytest.raises(InputError, match="no meaning with stream"):
+        JetSample(many_files, stream=True, by="file", entries=3).parts(Features("kinematics"))
+    batches = JetFiles(many_files, pool=2).batches(Features("kinematics"), ["QCD", "top"])
+    assert isinstance(batches, StreamedBatches)
+    assert sum(int(batch.y.sum()) for batch in batches.epoch(0)) == 200

@@ -6,6 +6,7 @@ from hepgen.data.epochs import Batches
 from hepgen.data.features import Features
 from hepgen.data.finite import NonFinite
 from hepgen.data.graphs import all_pairs, knn, knn_edges
+from hepgen.data.jet_files import JetFiles
 from hepgen.data.labels import class_index
 from hepgen.data.packed import PackedJets
 from hepgen.data.splits import split
@@ -16,6 +17,7 @@ __all__ = [
     "Batches",
     "Constituents",
     "Features",
+    "JetFiles",
     "NonFinite",
     "PackedJets",
     "StreamedBatches",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hepgen.data import Batch, Batches, Features, PackedJets
+from hepgen.data import Batch, Batches, Features, JetFiles, PackedJets, StreamedBatches
 from hepgen.taggers.threads import map_in_threads
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Tagger(nn.Module, ABC):
 
     def batches(
         self,
-        jets: ak.Array | PackedJets,
+        jets: ak.Array | PackedJets | JetFiles,
         *,
         batch_size: int = 256,
         shuffle: bool = True,
@@ -149,11 +149,11 @@ class Tagger(nn.Module, ABC):
         rank: int = 0,
         world_size: int = 1,
         class_weights: Literal["balanced"] | Mapping[str, float] | None = None,
-    ) -> Batches:
+    ) -> Batches | StreamedBatches:
         """Batches to train on.
 
         Args:
-            jets: as `hepgen.io.read` gives them with labels, or packed already.
+            jets: as `hepgen.io.read` gives them with labels, packed already, or still in files.
             batch_size: jets in a batch on each rank.
             shuffle: whether each epoch has its own random order.
             seed: of the orders.
@@ -167,6 +167,17 @@ class Tagger(nn.Module, ABC):
         Raises:
             ValueError: class weights for jets that are packed already, and what packing raises.
         """
+        if isinstance(jets, JetFiles):
+            return jets.batches(
+                self.features,
+                self.classes,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                seed=seed,
+                rank=rank,
+                world_size=world_size,
+                class_weights=class_weights,
+            )
         if not isinstance(jets, PackedJets):
             jets = PackedJets.pack(jets, self.features, self.classes, class_weights=class_weights)
         elif class_weights is not None:
