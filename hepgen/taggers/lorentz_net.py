@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features, all_pairs
-from hepgen.kinematics import mass, minkowski_dot
+from hepgen.kinematics import mass_squared, minkowski_dot
 from hepgen.taggers.edge_conv import batch_norm
 from hepgen.taggers.segments import segment_mean
 from hepgen.taggers.tagger import Paper, Tagger
@@ -40,17 +40,19 @@ class LorentzNet(Tagger):
         h_i &\leftarrow h_i + \phi_h\big(h_i, \textstyle\sum_{j \ne i} m_{ij}, s_i\big)
 
     The scalars s are :math:`\psi(m)` of the mass and the features named in ``scalars``. Other
-    features do not enter: angles and transverse momenta are no invariants. With ``beams`` two nodes
-    :math:`(\sqrt 2, 0, 0, \pm 1)` GeV join each jet; scores are then invariant under boosts along z
-    and rotations about it, else under all Lorentz transformations. Momenta and their products are
-    float64, since nearly all digits of the product of collinear momenta cancel.
+    features do not enter: angles and transverse momenta are no invariants. Without ``beams`` scores
+    are invariant under all proper Lorentz transformations and reflections. With them two nodes
+    :math:`(\sqrt 2, 0, 0, \pm 1)` GeV join each jet; what is left are rotations about z and
+    reflections, as also boosts along z move massive beams. Momenta and their products are float64,
+    since nearly all digits of the product of collinear momenta cancel; a mass that the rounding of
+    the given momenta could have made counts as 0.
 
     Two things differ from the published program. The mean is over the nodes of the jet, not over
     padding as well. :math:`\phi_x` is kept within [-100, 100], where the program keeps components
     of its product with :math:`x_i - x_j` there, which no boost leaves as they are.
 
     With the published settings, beams and two classes it has 224 072 parameters. Time and memory
-    grow with the number of real pairs.
+    grow with the number of real pairs. Under ``torch.compile`` a batch needs two pairs at least.
 
     Args:
         features: what enters of each constituent; only those in ``scalars`` are used.
@@ -114,10 +116,14 @@ class LorentzNet(Tagger):
         exact = torch.float32 if jets.p4.device.type == "mps" else torch.float64
         x = jets.p4.to(exact)  # (N, 4)
         mine = jets.x[:, self._columns]  # (N, S - 1)
-        s, ptr = torch.cat([_psi(mass(x)).to(mine.dtype)[:, None], mine], dim=1), jets.ptr  # (N, S)
+        psi_mass = _psi(_mass(x, jets.p4.dtype)).to(mine.dtype)
+        s, ptr = torch.cat([psi_mass[:, None], mine], dim=1), jets.ptr  # (N, S)
         if self.beams:
             x, s, ptr = _with_beams(x, s, ptr, jets.batch)
         first, second = all_pairs(ptr)  # (E,), (E,)
+        if torch.compiler.is_compiling():
+            # The compiler cannot know how many pairs there are.
+            torch._check(first.shape[0] > 1)  # type: ignore[no-untyped-call]
         others = ptr.diff() - 1  # (B,) of each node
         others = torch.repeat_interleave(others, ptr.diff(), output_size=x.shape[0])  # (N,)
         h = self.embedding(s)  # (N, H)
@@ -184,6 +190,14 @@ class _Block(nn.Module):
         m = functional.relu(out(functional.relu(batch_norm(norm, z))))
         gated: Tensor = m * self.phi_m(m).sigmoid()
         return gated
+
+
+def _mass(p4: Tensor, given: torch.dtype) -> Tensor:
+    """Masses (N,) of momenta that were given in some type."""
+    square = mass_squared(p4)
+    # Half a unit in the last place of E and of |p| changes m^2 by as much.
+    noise = 2 * torch.finfo(given).eps * p4[:, 0].square()
+    return torch.where(square.abs() > noise, square.sign() * square.abs().sqrt(), 0)
 
 
 def _psi(v: Tensor) -> Tensor:
