@@ -44,7 +44,8 @@ class Constituents:
         fields: names of the columns that ``column`` gives.
         column: gives the (N,) column of one of these names.
         offsets: first constituent of each jet and, last, N: shape (B + 1,).
-        jets: gives the (B,) column of a field of the jets, by its name.
+        jet_fields: names of the columns that ``jet_column`` gives.
+        jet_column: gives the (B,) column of one of these names.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Constituents:
         fields: Iterable[str],
         column: Callable[[str], Column],
         offsets: Offsets,
-        jets: Callable[[str], Column],
+        jet_fields: Iterable[str],
+        jet_column: Callable[[str], Column],
     ) -> None:
         self.fields = tuple(fields)
+        self.jet_fields = tuple(jet_fields)
         self.offsets = offsets
         self._load = column
-        self._load_jet = jets
+        self._load_jet = jet_column
         self._columns: dict[str, Column] = {}
         self._jet_columns: dict[str, Column] = {}
 
@@ -82,11 +85,10 @@ class Constituents:
             return _numpy(records[name], f"constituents.{name}")
 
         def jet_column(name: str) -> Column:
-            if name not in ak.fields(jets):
-                raise MissingName.among(name, ak.fields(jets), kind="field", where="these jets")
             return _numpy(jets[name].layout, name)
 
-        return cls(records.fields, column, offsets, jet_column)
+        jet_fields = [name for name in ak.fields(jets) if name != "constituents"]
+        return cls(records.fields, column, offsets, jet_fields, jet_column)
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
@@ -118,6 +120,8 @@ class Constituents:
     def jet_column(self, name: str) -> Column:
         """The (B,) column of the jets called ``name``; MissingName where there is none."""
         if name not in self._jet_columns:
+            if name not in self.jet_fields:
+                raise MissingName.among(name, self.jet_fields, kind="field", where="these jets")
             self._jet_columns[name] = self._load_jet(name)
         return self._jet_columns[name]
 
@@ -142,11 +146,12 @@ class Constituents:
             self.fields,
             lambda name: self.column(name)[low:high],
             self.offsets[start : stop + 1] - low,
+            self.jet_fields,
             lambda name: self.jet_column(name)[start:stop],
         )
 
     def blocks(self) -> Iterator[tuple[int, Constituents]]:
-        """All jets, a few at a time, each time with the number of constituents before them.
+        """All jets, a few at a time, each time with the number of jets before them.
 
         The columns of a block fit in the second-level cache together, so that computing on blocks
         is several times faster than on whole columns.
@@ -155,13 +160,17 @@ class Constituents:
         while start < self.num_jets:
             reach = np.searchsorted(self.offsets, self.offsets[start] + BLOCK, "right") - 1
             stop = max(int(reach), start + 1)
-            yield int(self.offsets[start]), self.jets(start, stop)
+            yield start, self.jets(start, stop)
             start = stop
 
     def take(self, rows: NDArray[np.int64], offsets: Offsets) -> Constituents:
         """Some of these: the rows (M,) to take, and the offsets (B + 1,) of the same jets in M."""
         return Constituents(
-            self.fields, lambda name: self.column(name)[rows], offsets, self.jet_column
+            self.fields,
+            lambda name: self.column(name)[rows],
+            offsets,
+            self.jet_fields,
+            self.jet_column,
         )
 
     @cached_property

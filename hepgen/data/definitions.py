@@ -83,12 +83,12 @@ def log_energy(c: Constituents) -> Column:
 
 def log_pt_fraction(c: Constituents) -> Column:
     """Logarithm of the transverse momentum as a fraction of the jet's."""
-    return np.log(c.pt / c.spread(c.jet_pt))
+    return log_pt(c) - c.spread(np.log(c.jet_pt))
 
 
 def log_energy_fraction(c: Constituents) -> Column:
     """Logarithm of the energy as a fraction of the jet's."""
-    return np.log(c.energy / c.spread(c.jet_energy.astype(np.float32)))
+    return log_energy(c) - c.spread(np.log(c.jet_energy).astype(np.float32))
 
 
 def delta_r(c: Constituents) -> Column:

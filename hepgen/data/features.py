@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import awkward as ak
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 from hepgen.data.constituents import BLOCK, Constituents
 from hepgen.data.definitions import KNOWN, UNKNOWN, Feature
 from hepgen.data.finite import non_finite_error
-from hepgen.data.kernels import hardest, standardise
+from hepgen.data.kernels import hardest, scatter, standardise
 from hepgen.io.errors import EmptyInput, MissingName, WrongType
 
-__all__ = ["MOMENTUM", "SETS", "Features"]
+__all__ = ["ANGLES", "MOMENTUM", "SETS", "Features"]
 
 Floats = NDArray[np.float32]
 
@@ -48,6 +49,12 @@ MOMENTUM: Mapping[str, Feature] = {
     "pz": lambda c: c.pz,
 }
 """Components of the four-momentum in the order that batches have them."""
+
+ANGLES: Mapping[str, Feature] = {
+    "delta_eta": lambda c: c.delta_eta,
+    "delta_phi": lambda c: c.delta_phi,
+}
+"""Angles to the jet axis in the order that batches have them."""
 
 
 class Features:
@@ -150,7 +157,8 @@ class Features:
         for f in np.flatnonzero(self._fitted).tolist():
             values = np.empty(len(constituents), np.float32)
             with np.errstate(all="ignore"):
-                for start, block in constituents.blocks():
+                for first, block in constituents.blocks():
+                    start = constituents.offsets[first]
                     values[start : start + len(block)] = self._values(f, block)
             if not np.isfinite(values).all():
                 raise non_finite_error(constituents, self._by_name())
@@ -177,8 +185,9 @@ class Features:
         """
         constituents = self.constituents(jets)
         rows = np.empty((len(constituents), len(self)), np.float32)
-        for _ in self.fill(rows, constituents):
-            pass
+        for first, block, columns in self.columns(constituents):
+            starts = constituents.offsets[first : first + block.num_jets]
+            scatter(columns, block.offsets, starts, rows)
         return rows
 
     def constituents(self, jets: ak.Array) -> Constituents:
@@ -193,16 +202,18 @@ class Features:
             chosen = self._finite(chosen)
         return chosen
 
-    def fill(self, rows: Floats, constituents: Constituents) -> Iterator[tuple[int, Constituents]]:
-        """Writes the standardised features of some constituents, block by block.
+    def columns(
+        self, constituents: Constituents, others: Mapping[str, Feature] = MappingProxyType({})
+    ) -> Iterator[tuple[int, Constituents, Floats]]:
+        """The standardised features as columns, block by block.
 
         Args:
-            rows: (N, F), C-contiguous, written.
             constituents: those that enter.
+            others: functions whose values are to follow as they are, by name.
 
         Yields:
-            Each block that is written, and the row of its first constituent; what was computed of
-            it is at hand.
+            The number of jets before the block, the block, and columns (F + others, n) of its n
+            constituents, in memory that the next block uses again.
 
         Raises:
             NonFinite: NaN or infinities.
@@ -211,17 +222,19 @@ class Features:
         centre, scale = self.centre.astype(np.float32), self.scale.astype(np.float32)
         low, high = self.low.astype(np.float32), self.high.astype(np.float32)
         longest = min(len(constituents), max(BLOCK, int(constituents.counts.max(initial=0))))
-        # Sixteen more than needed: columns of 2**n floats would all fall into the same few cache
-        # lines.
-        columns = np.empty((len(self), longest + 16), np.float32)
-        for start, block in constituents.blocks():
-            part = columns[:, : len(block)]
+        # Sixteen more than needed: columns of 2**n floats would fall into the same few cache lines.
+        memory = np.empty((len(self) + len(others), longest + 16), np.float32)
+        for first, block in constituents.blocks():
+            columns = memory[:, : len(block)]
             with np.errstate(all="ignore"):  # what is not finite is counted and reported
                 for f in range(len(self)):
-                    part[f] = self._values(f, block)
-            if not standardise(part, centre, scale, low, high, rows[start : start + len(block)]):
-                raise non_finite_error(constituents, self._by_name())
-            yield start, block
+                    columns[f] = self._values(f, block)
+                for column, function in zip(columns[len(self) :], others.values(), strict=True):
+                    column[:] = function(block)
+            if not np.isfinite(columns).all():
+                raise non_finite_error(constituents, {**others, **self._by_name()})
+            standardise(columns[: len(self)], centre, scale, low, high)
+            yield first, block, columns
 
     def to_dict(self) -> dict[str, Any]:
         """Names and constants in what JSON can hold; functions of one's own by their names only."""
@@ -292,10 +305,11 @@ class Features:
 
     def _finite(self, constituents: Constituents) -> Constituents:
         good = np.ones(len(constituents), np.bool_)
-        for start, block in constituents.blocks():
+        for first, block in constituents.blocks():
+            start = constituents.offsets[first]
             part = good[start : start + len(block)]
             with np.errstate(all="ignore"):
-                for function in (*self.functions, *MOMENTUM.values()):
+                for function in (*self.functions, *MOMENTUM.values(), *ANGLES.values()):
                     part &= np.isfinite(np.asarray(function(block), np.float32))
         if good.all():
             return constituents

@@ -32,15 +32,13 @@ def non_finite_error(constituents: Constituents, columns: Mapping[str, Feature])
     """
     counts = dict.fromkeys(columns, 0)
     first = dict.fromkeys(columns, 0)
-    for start, block in constituents.blocks():
+    for before, block in constituents.blocks():
         for name, function in columns.items():
             with np.errstate(all="ignore"):
                 # As float32, for what is finite in the file may not be so in a batch.
                 bad = np.flatnonzero(~np.isfinite(np.asarray(function(block), np.float32)))
             if len(bad) and not counts[name]:
-                first[name] = (
-                    int(np.searchsorted(constituents.offsets, start + bad[0], "right")) - 1
-                )
+                first[name] = before + int(np.searchsorted(block.offsets, bad[0], "right")) - 1
             counts[name] += len(bad)
     told = [
         f"{name!r} in {count} of {len(constituents)} constituents, first in jet {first[name]}"

@@ -12,44 +12,57 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["all_pairs", "gather", "hardest", "segment_sum", "standardise"]
+__all__ = ["all_pairs", "gather", "hardest", "scatter", "segment_sum", "standardise"]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def standardise(
-    columns: Floats, centre: Floats, scale: Floats, low: Floats, high: Floats, rows: Floats
-) -> bool:
-    """Columns standardised, ``clip((value - centre) * scale, low, high)``, and made rows.
+@njit(cache=True, nogil=True)
+def standardise(columns: Floats, centre: Floats, scale: Floats, low: Floats, high: Floats) -> None:
+    """Standardises columns in place: ``clip((value - centre) * scale, low, high)``.
 
     Args:
-        columns: (F, N) values.
+        columns: (F, N) values; overwritten.
         centre: (F,) subtracted first.
         scale: (F,) multiplied then.
         low: (F,) least result, -inf for none.
         high: (F,) greatest result, inf for none.
-        rows: (N, F), written.
-
-    Returns:
-        Whether all values are finite (before clipping, which would hide an infinity).
     """
-    num_features, num_rows = columns.shape
-    # The product with 0 is 0 unless a value is NaN or infinite: a multiply-add a value, and no
-    # branch.
-    poison = np.float32(0)
-    for i in range(num_rows):
-        for f in range(num_features):
-            value = columns[f, i]
-            poison += value * np.float32(0)
-            rows[i, f] = min(max((value - centre[f]) * scale[f], low[f]), high[f])
-    return bool(poison == 0)
+    for f in range(len(columns)):
+        if centre[f] == 0 and scale[f] == 1 and low[f] == -np.inf and high[f] == np.inf:
+            continue
+        column = columns[f]
+        for i in range(len(column)):
+            column[i] = min(max((column[i] - centre[f]) * scale[f], low[f]), high[f])
+
+
+@njit(cache=True, nogil=True)
+def scatter(columns: Floats, offsets: Indices, starts: Indices, rows: Floats) -> None:
+    """Makes columns rows, and puts each jet where it belongs.
+
+    Args:
+        columns: (F, n) values of the constituents of b jets.
+        offsets: (b + 1,) these jets in n.
+        starts: (b,) where in ``rows`` each of them begins; -1 leaves it out.
+        rows: (N, F), written.
+    """
+    num_features = len(columns)
+    for jet in range(len(starts)):
+        if starts[jet] >= 0:
+            shift = starts[jet] - offsets[jet]
+            for i in range(offsets[jet], offsets[jet + 1]):
+                for f in range(num_features):
+                    rows[shift + i, f] = columns[f, i]
 
 
 @njit(cache=True, nogil=True)
 def gather(
-    values: Floats, offsets: Indices, jets: Indices, out_values: Floats, out_offsets: Indices
+    values: NDArray[Any],
+    offsets: Indices,
+    jets: Indices,
+    out_values: NDArray[Any],
+    out_offsets: Indices,
 ) -> None:
     """Copies the rows of some jets end to end.
 

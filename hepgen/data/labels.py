@@ -74,7 +74,7 @@ def jet_weights(jets: ak.Array) -> Weights:
     """
     if "weight" not in ak.fields(jets):
         return np.ones(len(jets))
-    weight = np.asarray(ak.to_numpy(jets["weight"]), np.float64)
+    weight = np.array(ak.to_numpy(jets["weight"]), np.float64)
     bad = np.flatnonzero(~np.isfinite(weight))
     if len(bad):
         raise NonFinite(

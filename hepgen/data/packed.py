@@ -17,32 +17,14 @@ from numpy.typing import NDArray
 
 from hepgen.data import kernels
 from hepgen.data.batches import Batch, make_batch
-from hepgen.data.features import MOMENTUM, Features
-from hepgen.data.finite import non_finite_error
+from hepgen.data.constituents import Constituents
+from hepgen.data.features import ANGLES, MOMENTUM, Features
 from hepgen.data.labels import ClassWeights, class_index, class_sums, jet_weights, normalisation
 
-__all__ = ["Memory", "PackedJets", "gather"]
+__all__ = ["Memory", "PackedJets", "compute", "join"]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
-
-
-class Memory:
-    """Arrays that are written again and again.
-
-    A fresh array of many megabytes costs more for the pages that the system clears than for what is
-    written there, so that chunks of a stream are packed into the same memory in turn.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Floats] = {}
-
-    def rows(self, name: str, count: int, width: int) -> Floats:
-        """The array of this name, shape (count, width), with what was there before."""
-        kept = self._arrays.get(name)
-        if kept is None or len(kept) < count or kept.shape[1] != width:
-            kept = self._arrays[name] = np.empty((count + count // 8, width), np.float32)
-        return kept[:count]
 
 
 @dataclass(frozen=True)
@@ -73,8 +55,6 @@ class PackedJets:
         classes: Sequence[str] | None = None,
         *,
         class_weights: ClassWeights = None,
-        factors: NDArray[np.float64] | None = None,
-        memory: Memory | None = None,
     ) -> PackedJets:
         """The arrays of some jets.
 
@@ -85,37 +65,21 @@ class PackedJets:
             class_weights: "balanced" gives each class the same sum of absolute weights; a mapping
                 multiplies the weights of the classes that it names. Weights are those of the file,
                 or 1; afterwards they are scaled to a mean absolute weight of 1.
-            factors: (K,) what the weights of each class are multiplied by in place of that, where
-                these jets are a part of a sample (`hepgen.data.labels.normalisation`).
-            memory: where to put ``x``, ``pos`` and ``p4``; new arrays if not given.
 
         Raises:
             NonFinite: NaN or infinities among features, momenta or weights.
             LabelError: a jet belongs to none of the classes, or to several.
             MissingName: the jets lack a field.
         """
-        memory = memory or Memory()
         y = weight = None
         if classes is not None:
             y = class_index(jets, classes)
             raw = jet_weights(jets)
-            if factors is None and len(jets):
-                factors = normalisation(*class_sums(raw, y, len(classes)), classes, class_weights)
-            weight = (raw if factors is None else raw * factors[y]).astype(np.float32)
-        constituents = features.constituents(jets)
-        x = memory.rows("x", len(constituents), len(features))
-        pos = memory.rows("pos", len(constituents), 2)
-        p4 = memory.rows("p4", len(constituents), 4)
-        for start, block in features.fill(x, constituents):
-            part = slice(start, start + len(block))
-            with np.errstate(all="ignore"):  # what is not finite is counted and reported
-                pos[part, 0], pos[part, 1] = block.delta_eta, block.delta_phi
-                for i, component in enumerate(MOMENTUM.values()):
-                    p4[part, i] = component(block)
-            if not (np.isfinite(p4[part]).all() and np.isfinite(pos[part]).all()):
-                angles = {"delta_eta": lambda c: c.delta_eta, "delta_phi": lambda c: c.delta_phi}
-                raise non_finite_error(constituents, {**MOMENTUM, **angles})
-        return cls(x, pos, p4, constituents.offsets, y, weight)
+            if len(jets):
+                sums = class_sums(raw, y, len(classes))
+                raw *= normalisation(*sums, classes, class_weights)[y]
+            weight = raw.astype(np.float32)
+        return cls(*compute(features, features.constituents(jets)), y, weight)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -128,7 +92,7 @@ class PackedJets:
                 indices, shape (b,), for one that is a copy.
         """
         if not isinstance(jets, slice):
-            return gather([(self, np.asarray(jets, np.int64))])
+            return self._gather(np.asarray(jets, np.int64))
         start, stop, step = jets.indices(len(self))
         if step != 1:
             raise ValueError(f"a slice of jets should have no step, not {step}")
@@ -140,31 +104,98 @@ class PackedJets:
             tensors["weight"] = _tensor(self.weight[start:stop])
         return make_batch(ptr=_tensor(self.offsets[start : stop + 1] - rows.start), **tensors)
 
+    def _gather(self, jets: Indices) -> Batch:
+        ptr = np.zeros(len(jets) + 1, np.int64)
+        np.cumsum(self.offsets[jets + 1] - self.offsets[jets], out=ptr[1:])
+        tensors = {}
+        for name in ("x", "pos", "p4"):
+            values = getattr(self, name)
+            rows = np.empty((ptr[-1], values.shape[1]), np.float32)
+            kernels.gather(values, self.offsets, jets, rows, ptr)
+            tensors[name] = _tensor(rows)
+        if self.y is not None and self.weight is not None:
+            tensors["y"], tensors["weight"] = _tensor(self.y[jets]), _tensor(self.weight[jets])
+        return make_batch(ptr=_tensor(ptr), **tensors)
 
-def gather(pieces: Sequence[tuple[PackedJets, Indices]]) -> Batch:
-    """One batch of jets from one or several packed samples, of the same features and classes.
+
+def join(pieces: Sequence[tuple[PackedJets, slice]]) -> Batch:
+    """One batch of jets from packed samples of the same features and classes; a copy.
 
     Args:
-        pieces: samples, and which of their jets, shape (b,), in the order of the batch.
+        pieces: samples, and which of their jets, slices (start, stop), in the order of the batch.
     """
-    counts = [packed.offsets[jets + 1] - packed.offsets[jets] for packed, jets in pieces]
-    ptr = np.zeros(sum(map(len, counts)) + 1, np.int64)
-    np.cumsum(np.concatenate(counts), out=ptr[1:])
+    rows = [slice(*packed.offsets[[jets.start, jets.stop]]) for packed, jets in pieces]
     tensors = {}
     for name in ("x", "pos", "p4"):
-        width = getattr(pieces[0][0], name).shape[1]
-        rows = np.empty((ptr[-1], width), np.float32)
-        place = 0
-        for packed, jets in pieces:
-            where = ptr[place : place + len(jets) + 1]
-            kernels.gather(getattr(packed, name), packed.offsets, jets, rows, where)
-            place += len(jets)
-        tensors[name] = _tensor(rows)
+        parts = [getattr(packed, name)[row] for (packed, _), row in zip(pieces, rows, strict=True)]
+        tensors[name] = _tensor(np.concatenate(parts))
     if pieces[0][0].y is not None:
         for name in ("y", "weight"):
-            values = [getattr(packed, name)[jets] for packed, jets in pieces]
-            tensors[name] = _tensor(np.concatenate(values))
+            parts = [getattr(packed, name)[jets] for packed, jets in pieces]
+            tensors[name] = _tensor(np.concatenate(parts))
+    counts = [np.diff(packed.offsets[jets.start : jets.stop + 1]) for packed, jets in pieces]
+    ptr = np.concatenate([[0], *counts]).cumsum()
     return make_batch(ptr=_tensor(ptr), **tensors)
+
+
+class Memory:
+    """Arrays that are written again and again.
+
+    A fresh array of many megabytes costs more for the pages that the system clears than for what is
+    written there, so that the chunks of a stream are packed into the same memory in turn.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Floats] = {}
+
+    def rows(self, name: str, count: int, width: int) -> Floats:
+        """The array of this name, shape (count, width), with what was there before."""
+        kept = self._arrays.get(name)
+        if kept is None or len(kept) < count or kept.shape[1] != width:
+            kept = self._arrays[name] = np.empty((count + count // 8, width), np.float32)
+        return kept[:count]
+
+
+def compute(
+    features: Features,
+    constituents: Constituents,
+    *,
+    order: Indices | None = None,
+    memory: Memory | None = None,
+) -> tuple[Floats, Floats, Floats, Indices]:
+    """Features, angles to the jet axis, and momenta of some constituents.
+
+    Args:
+        features: which.
+        constituents: those that enter (`Features.constituents`).
+        order: the jets that are wanted, each once at most, in the order wanted, shape (b,); None
+            takes all as they are.
+        memory: where to put the arrays; new ones if not given.
+
+    Returns:
+        ``x``, ``pos``, ``p4`` and ``offsets`` as in `PackedJets`.
+
+    Raises:
+        NonFinite: NaN or infinities among them.
+        MissingName: the jets lack a field.
+    """
+    offsets = constituents.offsets
+    starts = offsets[:-1]
+    if order is not None:
+        offsets = np.zeros(len(order) + 1, np.int64)
+        np.cumsum(constituents.counts[order], out=offsets[1:])
+        starts = np.full(constituents.num_jets, -1)
+        starts[order] = offsets[:-1]
+    memory = memory or Memory()
+    widths = {"x": len(features), "pos": len(ANGLES), "p4": len(MOMENTUM)}
+    rows = [memory.rows(name, int(offsets[-1]), width) for name, width in widths.items()]
+    for first, block, columns in features.columns(constituents, {**ANGLES, **MOMENTUM}):
+        parts = np.split(columns, np.cumsum([*widths.values()])[:-1])
+        for part, target in zip(parts, rows, strict=True):
+            where = starts[first : first + block.num_jets]
+            kernels.scatter(part, block.offsets, where, target)
+    x, pos, p4 = rows
+    return x, pos, p4, offsets
 
 
 def _tensor(values: NDArray[Any]) -> torch.Tensor:

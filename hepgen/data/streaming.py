@@ -1,9 +1,9 @@
 """Batches of jets from files larger than memory.
 
-Files are read in chunks of entries. The chunks of an epoch come in a random order; a few of them,
-a pool, are in memory together, and batches are drawn from the whole pool at random. So the jets of
-a batch come from ``pool`` places of the sample, and from all classes even where each has its own
-files. All of it is a pure function of (seed, epoch), so that an epoch can be taken up at any batch.
+Files are read in chunks of entries. The chunks of an epoch come in a random order, and so do the
+jets of each; a few chunks, a pool, are in memory together, and every batch has its share of each of
+them. So its jets come from ``pool`` places of the sample, and from all classes even where each has
+its own files. All of it is a pure function of (seed, epoch): an epoch can be taken up at any batch.
 
 Shapes: B jets, N constituents of all jets end to end, F features, K classes.
 """
@@ -14,9 +14,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +23,8 @@ from hepgen.data.batches import Batch
 from hepgen.data.chunks import Chunk, ChunkReader, scan
 from hepgen.data.epochs import Steps, permutation
 from hepgen.data.features import Features
-from hepgen.data.labels import ClassWeights, normalisation
-from hepgen.data.packed import Memory, PackedJets, gather
+from hepgen.data.labels import ClassWeights, class_index, jet_weights, normalisation
+from hepgen.data.packed import Memory, PackedJets, compute, join
 from hepgen.io.files import Files
 
 __all__ = ["StreamedBatches"]
@@ -33,11 +32,18 @@ __all__ = ["StreamedBatches"]
 Indices = NDArray[np.int64]
 
 
+class _Part(NamedTuple):
+    """Some jets of a chunk, and the order to bring them into."""
+
+    chunk: Chunk
+    jets: Indices
+
+
 class StreamedBatches:
     """The batches of the jets of some files, epoch by epoch; what `Batches` is for jets in memory.
 
     All jets are looked at once at the beginning, at their momenta, labels and weights only, to
-    count them and to scale the weights. Two threads then read and pack ahead of the training. About
+    count them and to scale the weights. A thread then reads and packs ahead of the training. About
     ``2 * pool * step`` entries are in memory at any time.
 
     Args:
@@ -111,16 +117,16 @@ class StreamedBatches:
         steps = list(self._steps.from_step(start))
         if not steps:
             return
-        pools = [pool for pool in self._pools(epoch) if pool.stop > steps[0][0]]
-        packed = self._packed([chunk for pool in pools for chunk in pool.chunks])
-        waiting, loaded = deque(pools), deque[_Pool]()
+        pools = deque(pool for pool in self._pools(epoch) if pool.stop > steps[0][0])
+        packed = self._packed([part for pool in pools for part in pool.parts])
+        loaded: list[_Pool] = []
         for first, last in steps:
+            while loaded and loaded[0].stop <= first:
+                self._recycle(loaded.pop(0))
             while not loaded or loaded[-1].stop < last:
-                loaded.append(waiting.popleft())
+                loaded.append(pools.popleft())
                 loaded[-1].load(packed)
-            while loaded[0].stop <= first:
-                self._recycle(loaded.popleft())
-            yield gather([piece for pool in loaded for piece in pool.cut(first, last)])
+            yield join([piece for pool in loaded for piece in pool.cut(first, last)])
         for pool in loaded:
             self._recycle(pool)
 
@@ -143,82 +149,77 @@ class StreamedBatches:
             position += size
             if low >= high:
                 continue
-            if not pools or len(pools[-1].chunks) == self.pool:
+            if not pools or len(pools[-1].parts) == self.pool:
                 pools.append(_Pool(position - size + low))
-            rows = np.arange(size)
+            jets = np.arange(size)
             if self.shuffle:
                 # A chunk at the border is read by two ranks: both know who takes which of its jets.
-                rows = permutation(size, self.seed, epoch, number)
-            pools[-1].add(self.chunks[number], rows[low:high])
-        for pool in pools if self.shuffle else []:
-            pool.mix(self.seed, epoch, pool.start, 0)
+                jets = permutation(size, self.seed, epoch, number)
+            pools[-1].add(_Part(self.chunks[number], jets[low:high]))
         return pools
 
-    def _packed(self, chunks: Iterable[Chunk]) -> Iterator[tuple[PackedJets, Memory]]:
-        """Chunks in order, read in one thread and packed in another, up to a pool ahead."""
+    def _packed(self, parts: Iterable[_Part]) -> Iterator[tuple[PackedJets, Memory]]:
+        """The parts in order, read and packed in a thread, up to a pool ahead."""
         reader = ChunkReader(self.files, fields=self.features.fields, **self.options)
-        reading = ThreadPoolExecutor(1, "hepgen-reading")
-        packing = ThreadPoolExecutor(1, "hepgen-packing")
+        thread = ThreadPoolExecutor(1, "hepgen-reading")
         ahead: deque[Future[tuple[PackedJets, Memory]]] = deque()
         try:
-            for chunk in chunks:
+            for part in parts:
+                ahead.append(thread.submit(self._pack, reader, part))
                 if len(ahead) > self.pool:
                     yield ahead.popleft().result()
-                jets = reading.submit(reader.read, chunk)
-                ahead.append(packing.submit(self._pack, jets))
             while ahead:
                 yield ahead.popleft().result()
         finally:
-            reading.shutdown(cancel_futures=True)
-            packing.shutdown(cancel_futures=True)
+            thread.shutdown(cancel_futures=True)
             reader.close()
 
-    def _pack(self, jets: Future[ak.Array]) -> tuple[PackedJets, Memory]:
+    def _pack(self, reader: ChunkReader, part: _Part) -> tuple[PackedJets, Memory]:
         try:
             memory = self._free.get_nowait()
         except Empty:
             memory = Memory()
-        packed = PackedJets.pack(
-            jets.result(), self.features, self.classes, factors=self._factors, memory=memory
-        )
-        return packed, memory
+        jets = reader.read(part.chunk)
+        chosen = self.features.constituents(jets)
+        arrays = compute(self.features, chosen, order=part.jets, memory=memory)
+        if self.classes is None or self._factors is None:
+            return PackedJets(*arrays), memory
+        y = class_index(jets, self.classes)
+        weight = (jet_weights(jets) * self._factors[y]).astype(np.float32)
+        return PackedJets(*arrays, y[part.jets], weight[part.jets]), memory
 
 
 class _Pool:
-    """Jets of a few chunks, mixed: those at positions ``start`` to ``stop`` of an epoch."""
+    """Some parts of chunks, mixed: the jets at positions ``start`` to ``stop`` of an epoch."""
 
     def __init__(self, start: int) -> None:
         self.start = self.stop = start
-        self.chunks: list[Chunk] = []
+        self.parts: list[_Part] = []
         self.memories: list[Memory] = []
-        self._rows: list[Indices] = []
         self._packed: list[PackedJets] = []
-        self._order: Indices | None = None
+        self._places: list[Indices] = []
 
-    def add(self, chunk: Chunk, rows: Indices) -> None:
+    def add(self, part: _Part) -> None:
         """Appends some jets of a chunk."""
-        self.chunks.append(chunk)
-        self._rows.append(rows)
-        self.stop += len(rows)
-
-    def mix(self, *key: int) -> None:
-        """Puts the jets of all chunks in a random order."""
-        self._order = permutation(self.stop - self.start, *key)
+        self.parts.append(part)
+        self.stop += len(part.jets)
 
     def load(self, packed: Iterator[tuple[PackedJets, Memory]]) -> None:
-        """Takes its chunks from a stream."""
-        for _ in self.chunks:
-            chunk, memory = next(packed)
-            self._packed.append(chunk)
+        """Takes its parts from a stream."""
+        for _ in self.parts:
+            part, memory = next(packed)
+            self._packed.append(part)
             self.memories.append(memory)
+        # Jet j of n stands at (j + 1/2) / n of the pool, so that every stretch has of each part its
+        # share; the jets of a part are in random order already.
+        sizes = [len(part) for part in self._packed]
+        order = np.argsort(np.concatenate([(np.arange(n) + 0.5) / n for n in sizes]), kind="stable")
+        number = np.repeat(np.arange(len(sizes)), sizes)[order]
+        self._places = [np.flatnonzero(number == i) for i in range(len(sizes))]
 
-    def cut(self, first: int, last: int) -> list[tuple[PackedJets, Indices]]:
-        """The jets at positions ``first`` to ``last`` that are here, chunk by chunk."""
-        low, high = max(first - self.start, 0), min(last, self.stop) - self.start
-        places = np.arange(low, high) if self._order is None else self._order[low:high]
-        edges = np.cumsum([0, *map(len, self._rows)])
-        chunk = np.searchsorted(edges, places, "right") - 1
-        return [
-            (self._packed[i], self._rows[i][places[chunk == i] - edges[i]])
-            for i in np.unique(chunk).tolist()
-        ]
+    def cut(self, first: int, last: int) -> list[tuple[PackedJets, slice]]:
+        """The jets at positions ``first`` to ``last`` that are here, part by part."""
+        stretch = max(first, self.start) - self.start, min(last, self.stop) - self.start
+        edges = [np.searchsorted(places, stretch).tolist() for places in self._places]
+        pieces = zip(self._packed, edges, strict=True)
+        return [(packed, slice(*edge)) for packed, edge in pieces if edge[1] > edge[0]]

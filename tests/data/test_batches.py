@@ -16,7 +16,7 @@ from torch_geometric.nn import global_add_pool
 import hepgen.data
 from hepgen.data import Batches, Features, NonFinite, PackedJets, make_batch
 from hepgen.data.epochs import Steps, permutation
-from hepgen.data.packed import Memory, gather
+from hepgen.data.packed import Memory, compute, join
 from hepgen.io.errors import EmptyInput
 from tests.data.jet_samples import some_jets
 
@@ -81,13 +81,6 @@ def test_indices_and_slices_give_the_same_jets(jets: list[int]) -> None:
         assert torch.equal(batch[name], torch.cat([single[name] for single in singles])), name
 
 
-def test_a_batch_of_several_samples_is_that_of_one() -> None:
-    packed = packed_jets()
-    one = packed.batch(np.array([4, 0, 2, 1]))
-    two = gather([(packed, np.array([4, 0])), (packed, np.array([2, 1]))])
-    assert all(torch.equal(one[name], two[name]) for name in ("x", "pos", "p4", "y", "ptr"))
-
-
 def test_slices_share_memory_and_indices_copy() -> None:
     packed = packed_jets()
     assert np.shares_memory(packed.batch(slice(2, 5)).x.numpy(), packed.x)
@@ -96,13 +89,23 @@ def test_slices_share_memory_and_indices_copy() -> None:
         packed.batch(slice(0, 4, 2))
 
 
-def test_packing_into_used_memory_changes_nothing() -> None:
-    memory = Memory()
-    PackedJets.pack(some_jets([50, 50]), Features(), memory=memory)
-    again = PackedJets.pack(some_jets(COUNTS), Features(), CLASSES, memory=memory)
-    fresh = packed_jets()
-    for name in ("x", "pos", "p4", "offsets", "y", "weight"):
-        assert np.array_equal(getattr(again, name), getattr(fresh, name)), name
+def test_computed_jets_come_in_the_order_wanted_and_in_used_memory() -> None:
+    features, memory, order = Features(), Memory(), np.array([4, 0, 2])
+    compute(features, features.constituents(some_jets([90])), memory=memory)
+    constituents = features.constituents(some_jets(COUNTS))
+    made = PackedJets(*compute(features, constituents, order=order, memory=memory))
+    expected = packed_jets().batch(order)
+    for name in ("x", "pos", "p4"):
+        assert torch.equal(made.batch(slice(None))[name], expected[name]), name
+        assert np.shares_memory(getattr(made, name), memory.rows(name, 1, expected[name].shape[1]))
+
+
+def test_joined_samples_are_one_batch() -> None:
+    packed = packed_jets()
+    joined = join([(packed, slice(4, 6)), (packed, slice(0, 3))])
+    expected = packed.batch(np.array([4, 5, 0, 1, 2]))
+    for name in ("x", "pos", "p4", "y", "weight", "ptr", "batch"):
+        assert torch.equal(joined[name], expected[name]), name
 
 
 def test_momenta_that_no_feature_sees_are_checked_too() -> None:

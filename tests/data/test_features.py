@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import RobustScaler
 
 from hepgen.data import Constituents, Features, NonFinite, definitions
-from hepgen.data.features import SETS
+from hepgen.data.features import ANGLES, MOMENTUM, SETS
+from hepgen.data.finite import non_finite_error
 from hepgen.io.errors import EmptyInput, MissingName, WrongType
 from tests.data.jet_samples import some_jets
 
@@ -41,6 +42,17 @@ def test_each_feature_gives_one_number_a_constituent(function: definitions.Featu
     assert function(columns).shape == (11,)
     assert function.__doc__
     assert function.__name__ in definitions.__all__
+
+
+def test_published_constants_are_those_of_the_reference() -> None:
+    assert definitions.KNOWN[definitions.log_pt] == definitions.Definition(1.7, 0.7)
+    assert definitions.KNOWN[definitions.delta_r][:4] == (0.2, 4.0, -5.0, 5.0)
+    assert Features([softness]).scale.tolist() == [definitions.UNKNOWN.scale]
+
+
+def test_a_batch_has_energy_first_and_eta_before_phi() -> None:
+    assert list(MOMENTUM) == ["energy", "px", "py", "pz"]
+    assert list(ANGLES) == ["delta_eta", "delta_phi"]
 
 
 def test_features_are_what_their_names_say() -> None:
@@ -216,6 +228,16 @@ def test_a_fit_refuses_what_is_not_finite() -> None:
     jets["constituents", "energy"] = jets.constituents.energy * np.nan
     with pytest.raises(NonFinite, match=r"'log_energy' in 3 of 3.*'log_energy_fraction' in 3 of 3"):
         Features().fit(jets)
+
+
+def test_the_count_of_what_is_not_finite_covers_all_blocks() -> None:
+    columns = Constituents.of(some_jets([30_000, 30_000, 5]))
+
+    def nothing(c: Constituents) -> NDArray[np.float64]:
+        return c.spread(np.where(c.counts == 5, np.nan, 1))
+
+    error = non_finite_error(columns, {"nothing": nothing, "pt": lambda c: c.pt})
+    assert "'nothing' in 5 of 60005 constituents, first in jet 2." in str(error)
 
 
 def test_a_constituent_without_momentum_is_no_silent_zero() -> None:

@@ -45,18 +45,25 @@ def test_the_hardest_hide_no_nan() -> None:
     assert rows.tolist() == [1, 3]
 
 
-def test_standardised_rows_are_those_of_numpy() -> None:
+def test_standardised_columns_are_those_of_numpy() -> None:
     columns = np.random.default_rng(1).normal(size=(5, 40)).astype(np.float32) * 9
     centre, scale, low, high = np.random.default_rng(2).normal(size=(4, 5)).astype(np.float32)
     low, high = np.minimum(low, high), np.maximum(low, high)
     low[2], high[2] = -np.inf, np.inf
-    rows = np.empty((33, 5), np.float32)
-    assert kernels.standardise(columns[:, :33], centre, scale, low, high, rows)
-    expected = np.clip((columns[:, :33].T - centre) * scale, low, high)
-    np.testing.assert_allclose(rows, expected, rtol=1e-6)
-    for value in (np.nan, np.inf, -np.inf):
-        columns[3, 32] = value
-        assert not kernels.standardise(columns[:, :33], centre, scale, low, high, rows)
+    centre[4], scale[4], low[4], high[4] = 0, 1, -np.inf, np.inf
+    expected = np.clip((columns.T - centre) * scale, low, high).T
+    kernels.standardise(columns[:, :33], centre, scale, low, high)
+    np.testing.assert_allclose(columns[:, :33], expected[:, :33], rtol=1e-6)
+
+
+def test_scattered_jets_stand_where_they_should() -> None:
+    columns = np.random.default_rng(1).normal(size=(3, 20)).astype(np.float32)
+    offsets = offsets_of([2, 0, 4, 3])
+    rows = np.zeros((8, 3), np.float32)
+    kernels.scatter(columns[:, :9], offsets, np.array([6, 2, 1, -1]), rows)
+    assert np.array_equal(rows[6:8], columns.T[0:2])
+    assert np.array_equal(rows[1:5], columns.T[2:6])
+    assert not rows[[0, 5]].any()
 
 
 @pytest.mark.parametrize("width", [1, 4, 17])

@@ -13,7 +13,7 @@ import pytest
 from torch_geometric.data import Batch
 
 from hepgen.data import Batches, Features, PackedJets, StreamedBatches
-from hepgen.data.chunks import ChunkReader, scan
+from hepgen.data.chunks import Chunk, ChunkReader, Scan, scan
 from hepgen.io import read
 from hepgen.io.errors import InputError, LabelError, MissingName
 from tests.io.jet_files import jet_columns, write_root
@@ -144,6 +144,8 @@ def test_wrong_input_is_known_at_the_beginning(files: list[Path]) -> None:
 
 def test_chunks_are_the_entries_of_the_files(files: list[Path]) -> None:
     seen = scan(files, CLASSES, step=50, options={"labels": CLASSES})
+    assert isinstance(seen, Scan)
+    assert all(isinstance(chunk, Chunk) for chunk in seen.chunks)
     assert seen.counts.sum() == sum(SIZES) == sum(chunk.num_jets for chunk in seen.chunks)
     for file, size in enumerate(SIZES):
         chunks = [chunk for chunk in seen.chunks if chunk.file == file]
