@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,19 +146,16 @@ def train(
         tagger = cls(features, classes, **(arguments or {}))
     count = sum(p.numel() for p in tagger.parameters())
     say(f"{model}: {count} parameters, {len(features)} features; run in {folder}")
-    if resolved is not None and not (folder / "run.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "pipeline.yaml") as temporary:
-            temporary.write_text(resolved)
-    fit(
-        tagger,
-        parts.train,
-        validation=parts.validation,
-        output=folder,
-        seed=seed,
-        progress=progress,
-        **options,
-    )
+    with _told_in(folder, resolved):
+        fit(
+            tagger,
+            parts.train,
+            validation=parts.validation,
+            output=folder,
+            seed=seed,
+            progress=progress,
+            **options,
+        )
     if isinstance(parts.test, JetFiles):
         wanted = {name: parts.test.options[name] for name in ("schema", "collection", "where")}
         predict_files(tagger, parts.test.files, folder / "test", resume=True, **wanted)
@@ -167,6 +165,26 @@ def train(
         say(f"scores of {len(parts.test)} test jets in {folder / 'test.root'}")
     say(f"next: hepgen predict {folder / 'model.safetensors'} FILES -o scores/")
     return folder
+
+
+@contextmanager
+def _told_in(folder: Path, resolved: str | None) -> Iterator[None]:
+    """Keep ``pipeline.yaml`` from the start of a run, but not if the run does not begin."""
+    if resolved is None or (folder / "run.json").exists():
+        yield
+        return
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "pipeline.yaml"
+    with replacing(path) as temporary:
+        temporary.write_text(resolved)
+    try:
+        yield
+    finally:
+        if not (folder / "run.json").exists():
+            path.unlink()
+            if new:
+                folder.rmdir()
 
 
 def _told(name: str, jets: Any) -> str:

@@ -44,7 +44,7 @@ def readable(where: str) -> Iterator[None]:
     except Exception as error:
         # uproot passes on what decompressors and network layers raise: no common ancestor.
         reason = " ".join(str(error).split())
-        if "not a ROOT file" in reason:
+        if "not a ROOT file" in reason or _begins_otherwise(where):
             raise NotReadable(f"{where} is not a ROOT file") from error
         if "expected Chunk of length" in reason:
             raise NotReadable(
@@ -52,6 +52,14 @@ def readable(where: str) -> Iterator[None]:
             ) from error
         what = f"{type(error).__name__}: {reason[:300]}"
         raise NotReadable(f"{where} cannot be read, it may be damaged ({what})") from error
+
+
+def _begins_otherwise(path: str) -> bool:
+    """Whether this is a local file without the four letters that a ROOT file begins with."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) != b"root"
 
 
 def tree_names(directory: Any) -> list[str]:
