@@ -185,9 +185,9 @@ def main() -> None:
                 batch_size=BATCH,
                 step=STEP,
                 pool=4,
-                shuffle=mixed,
+                shuffle=shuffle,
             )
-            for mixed in (True, False)
+            for shuffle in (True, False)
         ]
         tasks = {
             "uproot arrays": lambda: uproot_arrays(path),

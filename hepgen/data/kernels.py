@@ -30,11 +30,12 @@ def standardise(columns: Floats, centre: Floats, scale: Floats, low: Floats, hig
         high: (F,) greatest result, inf for none.
     """
     for f in range(len(columns)):
-        if centre[f] == 0 and scale[f] == 1 and low[f] == -np.inf and high[f] == np.inf:
+        c, s, least, greatest = centre[f], scale[f], low[f], high[f]
+        if c == 0 and s == 1 and least == -np.inf and greatest == np.inf:
             continue
         column = columns[f]
         for i in range(len(column)):
-            column[i] = min(max((column[i] - centre[f]) * scale[f], low[f]), high[f])
+            column[i] = min(max((column[i] - c) * s, least), greatest)
 
 
 @njit(cache=True, nogil=True)
@@ -47,13 +48,13 @@ def scatter(columns: Floats, offsets: Indices, starts: Indices, rows: Floats) ->
         starts: (b,) where in ``rows`` each of them begins; -1 leaves it out.
         rows: (N, F), written.
     """
-    num_features = len(columns)
     for jet in range(len(starts)):
         if starts[jet] >= 0:
-            shift = starts[jet] - offsets[jet]
-            for i in range(offsets[jet], offsets[jet + 1]):
-                for f in range(num_features):
-                    rows[shift + i, f] = columns[f, i]
+            target = rows[starts[jet] : starts[jet] + offsets[jet + 1] - offsets[jet]]
+            for f in range(len(columns)):
+                column = columns[f, offsets[jet] : offsets[jet + 1]]
+                for i in range(len(column)):
+                    target[i, f] = column[i]
 
 
 @njit(cache=True, nogil=True)

@@ -78,7 +78,7 @@ class StreamedBatches:
         world_size: int = 1,
         class_weights: ClassWeights = None,
         step: int = 10_000,
-        pool: int = 8,
+        pool: int = 4,
         **options: Any,
     ) -> None:
         if step < 1 or pool < 1:
