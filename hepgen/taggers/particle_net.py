@@ -54,7 +54,7 @@ class ParticleNet(Tagger):
         "Phys. Rev. D 101 (2020) 056019",
         "1902.08570",
     )
-    chunk: ClassVar[int] = 32
+    chunk: ClassVar[int] = 64
 
     def __init__(
         self,
