@@ -37,6 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that load ROOT: its interpreter and torch's compiler crash in one process."""
+    for item in items:
+        if "root" in getattr(item, "fixturenames", ()):
+            item.add_marker("root")
+
+
 @pytest.fixture(scope="session")
 def real_data(request: pytest.FixtureRequest) -> Path:
     """Folder of real ROOT files; tests that ask for it are skipped without it."""
