@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,13 @@ def test_all_parameters_get_a_finite_gradient_in_training(tagger: Tagger) -> Non
         assert (parameter.grad != 0).any(), name
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_gives_the_same_bits(name: str) -> None:
+def test_the_same_seed_gives_the_same_bits(
+    name: str, threads: int, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(threads)
     results = []
     for _ in range(2):
         model = build(name).train()
