@@ -14,7 +14,7 @@ __all__ = ["bundled_sample", "quickstart"]
 
 # Chosen so that all of it takes under four minutes on two cores.
 _TAGGERS: dict[str, dict[str, Any]] = {
-    "ParticleFlowNetwork": {"epochs": 12, "lr": 2e-3},
+    "ParticleFlowNetwork": {"epochs": 8, "lr": 2e-3},
     "ParticleNetLite": {"epochs": 4, "lr": 5e-3},
 }
 

@@ -164,16 +164,19 @@ def test_it_compiles_without_a_graph_break(tagger: Tagger, backend: str) -> None
         )
     for module in tagger.modules():
         module.training = not isinstance(module, torch.nn.Dropout)
+    # In float64: batch normalisation makes some gradients nearly cancel, so that in float32 what is
+    # left of them is rounding.
+    tagger.double()
     expected, got = (gradients(tagger, call) for call in (tagger, compiled))
     assert got.keys() == expected.keys()
     for name, gradient in expected.items():
         scale = float(gradient.abs().max())
-        torch.testing.assert_close(got[name], gradient, rtol=1e-3, atol=1e-4 * scale + 1e-6)
+        torch.testing.assert_close(got[name], gradient, rtol=1e-8, atol=1e-8 * scale + 1e-12)
 
 
 def gradients(tagger: Tagger, call: Any) -> dict[str, Tensor]:
     tagger.zero_grad()
-    call(make(COUNTS)).square().mean().backward()
+    call(make(COUNTS, dtype=next(tagger.parameters()).dtype)).square().mean().backward()
     return {n: p.grad.clone() for n, p in tagger.named_parameters() if p.grad is not None}
 
 
