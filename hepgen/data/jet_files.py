@@ -29,7 +29,7 @@ class JetFiles:
     files: Files
     options: Mapping[str, Any] = field(default_factory=dict)
     step: int = 10_000
-    pool: int = 8
+    pool: int = 4
 
     def batches(
         self,
