@@ -104,11 +104,11 @@ class LorentzNet(Tagger):
         self.layers = nn.ModuleList(
             _Block(hidden, inputs, coordinate_weight, last=i == blocks - 1) for i in range(blocks)
         )
-        self.head = nn.Sequential(
+        self.graph_dec = nn.Sequential(
             nn.Linear(hidden, hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden, len(classes)),
+            nn.Linear(hidden, self.width),
         )
 
     def forward(self, jets: Batch) -> Tensor:
@@ -130,7 +130,7 @@ class LorentzNet(Tagger):
         h = self.embedding(s)  # (N, H)
         for layer in self.layers:
             x, h = layer(x, h, s, first, second, others)
-        logits: Tensor = self.head(segment_mean(h, ptr))  # (B, K)
+        logits: Tensor = self.graph_dec(segment_mean(h, ptr))  # (B, K)
         return logits
 
 

@@ -55,7 +55,7 @@ class ParticleFlowNetwork(Tagger):
         latent = self.phi_channels[-1]
         self.phi = _mlp(len(features), self.phi_channels)
         self.f = _mlp(latent, self.f_channels)
-        self.out = nn.Linear(self.f_channels[-1] if self.f_channels else latent, len(classes))
+        self.out = nn.Linear(self.f_channels[-1] if self.f_channels else latent, self.width)
 
     def forward(self, jets: Batch) -> Tensor:
         """Logits (B, K)."""

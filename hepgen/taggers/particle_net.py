@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hepgen.data import Batch, Features, knn
 from hepgen.taggers.edge_conv import EdgeConv, batch_norm
+from hepgen.taggers.ordering import by_content
 from hepgen.taggers.segments import segment_mean
 from hepgen.taggers.tagger import Paper, Tagger
 
@@ -80,11 +81,11 @@ class ParticleNet(Tagger):
         ends = [widths[-1], *self.fc_channels]
         for before, after in zip(ends, self.fc_channels, strict=False):
             layers.append(nn.Sequential(nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)))
-        self.fc = nn.Sequential(*layers, nn.Linear(ends[-1], len(classes)))
+        self.fc = nn.Sequential(*layers, nn.Linear(ends[-1], self.width))
 
     def forward(self, jets: Batch) -> Tensor:
         """Logits (B, K)."""
-        order = _order_by_content(jets)
+        order = by_content(jets)
         x, points = batch_norm(self.bn_fts, jets.x[order]), jets.pos[order]  # (N, F), (N, 2)
         for block in self.edge_convs:
             neighbours = knn(points, jets.ptr, self.k)  # (N, k)
@@ -140,17 +141,3 @@ def from_weaver_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         )
         for name, tensor in state.items()
     }
-
-
-def _order_by_content(jets: Batch) -> Tensor:
-    """Rows (N,) of the constituents, jet by jet, in an order that depends on what they are.
-
-    Of equally near neighbours, frequent where positions are those of calorimeter cells, the earlier
-    is taken; the order of the file should not decide which that is.
-    """
-    columns: Tensor = torch.arange(1, jets.x.shape[1] + 1, dtype=jets.x.dtype, device=jets.x.device)
-    mixed: Tensor = (jets.x.detach() * columns.sqrt()).sum(dim=1)
-    order = mixed.argsort(stable=True)
-    for key in (jets.pos[:, 1], jets.pos[:, 0], jets.batch):
-        order = order[key[order].argsort(stable=True)]
-    return order

@@ -62,6 +62,7 @@ class Tagger(nn.Module, ABC):
     Attributes:
         features: as given.
         classes: as given, a tuple.
+        width: number of outputs of ``forward`` for a jet, that of the last layer.
         inputs: tensors of a batch that ``forward`` reads, besides ``ptr``.
         paper: where the architecture is from; None for one's own.
         chunk: jets that a thread of a CPU takes at a time in ``predict``, so that they stay in its
@@ -88,6 +89,7 @@ class Tagger(nn.Module, ABC):
             raise ValueError("a tagger needs one feature at least")
         self.features = features
         self.classes = tuple(classes)
+        self.width = len(self.classes)
 
     @abstractmethod
     def forward(self, jets: Batch) -> Tensor:

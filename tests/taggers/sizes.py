@@ -1,0 +1,17 @@
+"""Arguments that make each tagger small, so that the contract tests are quick.
+
+Every branch of the code stays on; only widths and the number of blocks shrink. The published sizes
+are built in each tagger's own tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SMALL: dict[str, dict[str, Any]] = {
+    "LorentzNet": {"hidden": 24, "blocks": 3},
+    "ParticleNet": {
+        "conv_channels": ((16, 16, 16), (32, 32, 32), (48, 48, 48)),
+        "fc_channels": (32,),
+    },
+}
