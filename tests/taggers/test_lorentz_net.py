@@ -186,7 +186,7 @@ def slowly(tagger: LorentzNet, batch: Batch) -> Tensor:
                 moved.append(x[i] + tagger.coordinate_weight * step)
             x, h = moved, updated
         mean = torch.stack(h).mean(0) if h else torch.zeros(tagger.hidden).double()
-        logits.append(linear("head.3", linear("head.0", mean).relu()))
+        logits.append(linear("graph_dec.3", linear("graph_dec.0", mean).relu()))
     return torch.stack(logits)
 
 
