@@ -22,6 +22,7 @@ _HOME = {
     "StreamedBatches": "hepgen.data",
     "compare": "hepgen.evaluation",
     "evaluate": "hepgen.evaluation",
+    "find_rate": "hepgen.training",
     "fit": "hepgen.training",
     "inspect": "hepgen.io",
     "iterate": "hepgen.io",
@@ -47,6 +48,7 @@ __all__ = [
     "compare",
     "data",
     "evaluate",
+    "find_rate",
     "fit",
     "inspect",
     "io",
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     from hepgen.io import InputError, inspect, iterate, read, write, write_friend
     from hepgen.metrics import Estimate
     from hepgen.prediction import predict_files
-    from hepgen.training import fit
+    from hepgen.training import find_rate, fit
 
 
 def __getattr__(name: str) -> Any:

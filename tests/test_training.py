@@ -103,7 +103,9 @@ def test_the_steps_are_those_of_a_bare_torch_loop(accumulate: int, clip: float |
 def test_every_optimizer_learns(name: Any) -> None:
     model, batches = Linear(), linear_batches()
     before = sum(float(model.loss(batch).detach()) for batch in batches)
-    fit(model, batches, epochs=60, lr=0.05, optimizer=name, progress=False)
+    # Ranger goes half the way back at each sixth step.
+    lr = 0.2 if name == "ranger" else 0.05
+    fit(model, batches, epochs=60, lr=lr, optimizer=name, progress=False)
     assert sum(float(model.loss(batch).detach()) for batch in batches) < 0.2 * before
 
 

@@ -11,7 +11,7 @@ from hepgen.plots.distributions import distributions, histogram, scores
 from hepgen.plots.roc import roc
 from hepgen.plots.sculpting import mass_sculpting
 from hepgen.plots.style import COLOURS, figure, label, style
-from hepgen.plots.training import training_curves
+from hepgen.plots.training import rate_search, training_curves
 
 __all__ = [
     "COLOURS",
@@ -23,6 +23,7 @@ __all__ = [
     "histogram",
     "label",
     "mass_sculpting",
+    "rate_search",
     "roc",
     "scores",
     "style",

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["read_history", "training_curves"]
+__all__ = ["rate_search", "read_history", "training_curves"]
 
 _NAMES = {
     "train_loss": "Training",
@@ -19,6 +19,38 @@ _NAMES = {
     "validation_accuracy": "Validation",
     "train_accuracy": "Training",
 }
+
+
+def rate_search(
+    ax: Axes,
+    lr: Sequence[float],
+    loss: Sequence[float],
+    smooth: Sequence[float],
+    *,
+    suggestion: float | None = None,
+) -> list[Any]:
+    """Draw the loss against a growing learning rate, as `hepgen.find_rate` gives it.
+
+    Args:
+        ax: where.
+        lr: learning rate of each step.
+        loss: loss of each step.
+        smooth: the same averaged over some steps.
+        suggestion: a rate to mark.
+
+    Returns:
+        The artists.
+    """
+    artists: list[Any] = [*ax.plot(lr, loss, color="C0", alpha=0.3, label="Each step")]
+    artists += ax.plot(lr, smooth, color="C0", label="Averaged")
+    if suggestion is not None:
+        label = f"Steepest fall: {suggestion:.2g}"
+        artists.append(ax.axvline(suggestion, color="C1", linestyle="--", label=label))
+    ax.set_xscale("log")
+    ax.set_xlabel("Learning rate")
+    ax.set_ylabel("Loss")
+    ax.legend()
+    return artists
 
 
 def training_curves(

@@ -10,6 +10,7 @@ from hepgen.training.errors import DifferentRun, NotFinite, RunExists, TrainingE
 from hepgen.training.history import History
 from hepgen.training.loop import fit
 from hepgen.training.optimizers import OPTIMIZERS
+from hepgen.training.rate_finder import RateSearch, find_rate
 from hepgen.training.schedules import SCHEDULES
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "DifferentRun",
     "History",
     "NotFinite",
+    "RateSearch",
     "RunExists",
     "TrainingError",
+    "find_rate",
     "fit",
 ]

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hepgen.training.devices import make_fabric
 from hepgen.training.finite import loss_not_finite
 from hepgen.training.history import History, Row
+from hepgen.training.parameters import find_frozen, freezing, stop_statistics
 from hepgen.training.prepare import prepare
 from hepgen.training.randomness import isolated_randomness
 from hepgen.training.run import Run
 from hepgen.training.schedules import Schedule
+from hepgen.training.sharpness import back_and_step, uphill
 from hepgen.training.sources import jets_in
 from hepgen.training.state import copy_of_weights
 
 __all__ = ["fit"]
 
-OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
+OptimizerName = Literal["adam", "adamw", "lion", "radam", "ranger", "sgd"]
 ScheduleName = Literal["constant", "cosine", "flat_decay", "one_cycle", "warmup_cosine_restarts"]
 
 
@@ -44,6 +46,10 @@ def fit(
     lr: float = 1e-3,
     optimizer: OptimizerName | Callable[[nn.Module], Optimizer] = "adamw",
     weight_decay: float = 1e-2,
+    lr_factors: dict[str, float] | None = None,
+    freeze: Sequence[str] = (),
+    sharpness: float | None = None,
+    ema: float | None = None,
     schedule: ScheduleName | Schedule = "one_cycle",
     schedule_options: dict[str, float] | None = None,
     clip: float | None = None,
@@ -86,6 +92,13 @@ def fit(
         optimizer: its name, or a function of the model that makes it; then the learning rates of
             its groups are the peaks, and ``lr`` and ``weight_decay`` are not used.
         weight_decay: decoupled weight decay (in the gradient for adam and sgd).
+        lr_factors: factors on the learning rate of parameters by patterns of their names, such as
+            ``{"fc.*": 50}`` for a new head on trained blocks; the first pattern that fits counts.
+        freeze: patterns of parameters that stay as they are, such as ``["edge_convs.*"]``; batch
+            norms among them keep their running means too.
+        sharpness: radius of sharpness-aware minimisation, such as 0.05; twice the time a step.
+        ema: decay of an exponential moving average of the weights, such as 0.999. It is what is
+            validated and kept as the result, and the training goes on beside it.
         schedule: its name, or a function (step, total steps) -> factor on the peak rate.
         schedule_options: keyword arguments of the schedule, see `hepgen.training.schedules`.
         clip: largest norm of the gradient; larger ones are scaled down to it.
@@ -119,17 +132,21 @@ def fit(
     """
     arguments = dict(locals())
     fabric = make_fabric(accelerator, devices, precision)
-    with isolated_randomness(fabric.device):
-        run = prepare(arguments, fabric)
+    frozen = find_frozen(model, freeze)
+    with isolated_randomness(fabric.device), freezing(model, frozen):
+        run = prepare(arguments, fabric, frozen)
         try:
             with run.interruption:
                 while not run.finished:
                     _train_epoch(run)
-                    _end_epoch(run, _validate(run))
+                    with run.averaged():
+                        _end_epoch(run, _validate(run))
         finally:
             run.close()
     if run.best is not None:
         model.load_state_dict(run.best)
+    elif run.average is not None:
+        model.load_state_dict(run.average.weights)
     model.eval()
     return History(run.state.rows)
 
@@ -138,6 +155,7 @@ def _train_epoch(run: Run) -> None:
     """What is left of the epoch, one optimiser step after the other."""
     state = run.state
     run.model.train()
+    stop_statistics(run.model, run.frozen)
     run.progress.begin(state.epoch + 1, run.epochs, len(run.train), state.batch)
     run.start_clock()
     if state.batch == len(run.train):  # the run was stopped during the validation
@@ -159,23 +177,37 @@ def _train_epoch(run: Run) -> None:
 
 def _step(run: Run, group: list[Any]) -> None:
     """One optimiser step on the mean gradient of a group of batches."""
+    fabric, lr = run.fabric, run.set_lr()
+    for i, loss in enumerate(_backward(run, group)):
+        run.losses.add(loss, jets_in(group[i]), run.state.batch + i, run.state.step + 1, lr)
+    # Before the step, so that on a CPU a loss that is not finite cannot spoil the weights.
+    run.losses.settle_if_due()
+    if run.sharp:
+        with uphill(run.optimizer.optimizer, run.model):
+            list(_backward(run, group))
+    if run.clip is not None:
+        fabric.clip_gradients(
+            run.module, run.optimizer, max_norm=run.clip, error_if_nonfinite=False
+        )
+    if run.sharp:
+        back_and_step(run.optimizer.optimizer)
+    else:
+        run.optimizer.step()
+    run.optimizer.zero_grad()
+    if run.average is not None:
+        run.average.update(run.model, run.state.step + 1)
+
+
+def _backward(run: Run, group: list[Any]) -> Iterator[Tensor]:
+    """Add the mean gradient of a group of batches to that of the weights; their losses."""
     state, fabric = run.state, run.fabric
-    lr = run.set_lr()
     for i, batch in enumerate(group):
         here = fabric.to_device(batch)
         run.seed_torch("train", state.epoch, state.batch + i)
         with fabric.no_backward_sync(run.module, enabled=i + 1 < len(group)):
             loss = run.module(lambda here=here: here)
             fabric.backward(loss / len(group))
-        run.losses.add(loss.detach(), jets_in(batch), state.batch + i, state.step + 1, lr)
-    # Before the step, so that on a CPU a loss that is not finite cannot spoil the weights.
-    run.losses.settle_if_due()
-    if run.clip is not None:
-        fabric.clip_gradients(
-            run.module, run.optimizer, max_norm=run.clip, error_if_nonfinite=False
-        )
-    run.optimizer.step()
-    run.optimizer.zero_grad()
+        yield loss.detach()
 
 
 def _validate(run: Run) -> Row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from hepgen.training.average import Average
 from hepgen.training.interruption import Interruption
 from hepgen.training.losses import Losses
 from hepgen.training.optimizers import make_optimizer
@@ -33,6 +34,10 @@ DECIDING = (
     "lr",
     "optimizer",
     "weight_decay",
+    "lr_factors",
+    "freeze",
+    "sharpness",
+    "ema",
     "schedule",
     "schedule_options",
     "clip",
@@ -54,12 +59,13 @@ PLAIN = (
 )
 
 
-def prepare(arguments: dict[str, Any], fabric: Fabric) -> Run:
+def prepare(arguments: dict[str, Any], fabric: Fabric, frozen: tuple[str, ...] = ()) -> Run:
     """Make batches, optimiser and schedule, and open the run folder.
 
     Args:
         arguments: those of ``fit``, by name.
         fabric: a launched Fabric.
+        frozen: names of the parameters that stay as they are; they need no gradient already.
 
     Returns:
         A run at its beginning, or where ``last.ckpt`` stands.
@@ -77,9 +83,9 @@ def prepare(arguments: dict[str, Any], fabric: Fabric) -> Run:
         validation = _batches(arguments, "validation", fabric)
     shape = schedule(arguments["schedule"], arguments["schedule_options"])
     steps = arguments["epochs"] * math.ceil(len(train) / arguments["accumulate"])
-    optimizer = make_optimizer(
-        arguments["optimizer"], model, lr=arguments["lr"], weight_decay=arguments["weight_decay"]
-    )
+    names = ("lr", "weight_decay", "lr_factors", "sharpness")
+    optimizer = make_optimizer(arguments["optimizer"], model, **{n: arguments[n] for n in names})
+    ema = arguments["ema"]
     module, wrapped = fabric.setup(_LossOf(model), optimizer)
     state = State()
     progress = make_progress(arguments["progress"] and fabric.is_global_zero)
@@ -98,8 +104,12 @@ def prepare(arguments: dict[str, Any], fabric: Fabric) -> Run:
         progress=progress,
         losses=Losses(state, model, train, progress, at_once=fabric.device.type == "cpu"),
         interruption=Interruption(),
+        frozen=frozen,
+        sharp=arguments["sharpness"] is not None,
         **{name: arguments[name] for name in PLAIN},
     )
+    # After fabric has put the model on its device.
+    run.average = None if ema is None else Average(model, ema)
     run.open(arguments["resume"])
     if arguments["compile"]:
         model.compile(dynamic=True)
@@ -148,11 +158,16 @@ def _check(arguments: Mapping[str, Any]) -> None:
         value = arguments[name]
         if value is not None and (not isinstance(value, Integral) or value < 1):
             raise ValueError(f"{name}={value!r}: wanted a whole number, at least 1")
-    for name in ("lr", "clip", "checkpoint_minutes"):
+    for name in ("lr", "clip", "sharpness", "checkpoint_minutes"):
         value = arguments[name]
         real = isinstance(value, Real) and 0 < float(value) < math.inf
         if value is not None and not real:
             raise ValueError(f"{name}={value!r}: wanted a number above 0")
+    ema = arguments["ema"]
+    if ema is not None and not (isinstance(ema, Real) and 0 < float(ema) < 1):
+        raise ValueError(f"ema={ema!r}: wanted a number between 0 and 1, such as 0.999")
+    if arguments["sharpness"] is not None and arguments["precision"] == "16-mixed":
+        raise ValueError("sharpness does not go with 16-mixed, whose scaler may skip steps")
     if arguments["patience"] is not None and arguments["validation"] is None:
         raise ValueError(f"patience={arguments['patience']} needs a validation sample")
     if arguments["resume"] is True and arguments["output"] is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgen import checkpoint
+from hepgen.training.average import Average
 from hepgen.training.finite import check_weights
 from hepgen.training.history import History, Row
 from hepgen.training.interruption import Interruption
@@ -56,6 +58,9 @@ class Run:
         interruption: signals that came.
         epochs: and the next six: see ``fit``.
         best: weights of the best epoch so far, where there is validation.
+        frozen: names of the parameters that stay as they are.
+        sharp: whether the optimiser looks for flat minima, see `hepgen.training.sharpness`.
+        average: moving average of the weights, if wanted.
         tensorboard: the logger of rank 0, if there is a folder.
     """
 
@@ -80,6 +85,9 @@ class Run:
     checkpoint_minutes: float | None
     checkpoint_steps: int | None
     best: dict[str, Tensor] | None = None
+    frozen: tuple[str, ...] = ()
+    sharp: bool = False
+    average: Average | None = None
     tensorboard: TensorBoardLogger | None = None
     _clock: float = field(default_factory=time.perf_counter)
     _saved: float = field(default_factory=time.monotonic)
@@ -243,7 +251,8 @@ class Run:
         if self.folder is None:
             return
         content = {
-            "model": self.model.state_dict(),
+            "model": self._own_weights(),
+            "average": None if self.average is None else self.average.weights,
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "best": self.best,
@@ -253,6 +262,17 @@ class Run:
         if self.fabric.is_global_zero:
             write_checkpoint(self.folder.last, content, self.settings)
         self.fabric.barrier()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model holds the average of its weights for a while, if there is one."""
+        self.share_buffers()
+        return nullcontext() if self.average is None else self.average.inside(self.model)
+
+    def _own_weights(self) -> dict[str, Tensor]:
+        """Those that the training goes on from, also while the model holds the average."""
+        if self.average is not None and self.average.aside is not None:
+            return self.average.aside
+        return self.model.state_dict()
 
     def _sums_of_ranks(self) -> list[list[float]]:
         """Loss and number of jets of the epoch so far, of each rank: they add them up apart."""
@@ -275,6 +295,8 @@ class Run:
         self.folder.check(self.settings, settings, self.folder.last)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        if self.average is not None:
+            self.average.load(content["average"])
         self.fabric.strategy.precision.load_state_dict(content["precision"])
         self.best = content["best"]
         self.state = self.losses.state = content["state"]
