@@ -4,9 +4,17 @@
 add one is told by `Tagger`.
 """
 
+from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
 from hepgen.taggers.lorentz_net import LorentzNet
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
 from hepgen.taggers.tagger import Tagger
 
-__all__ = ["LorentzNet", "ParticleFlowNetwork", "ParticleNet", "ParticleNetLite", "Tagger"]
+__all__ = [
+    "EnergyFlowNetwork",
+    "LorentzNet",
+    "ParticleFlowNetwork",
+    "ParticleNet",
+    "ParticleNetLite",
+    "Tagger",
+]
