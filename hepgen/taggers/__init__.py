@@ -9,6 +9,7 @@ from hepgen.taggers.lorentz_net import LorentzNet
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
 from hepgen.taggers.tagger import Tagger
+from hepgen.taggers.topo_dnn import TopoDNN
 
 __all__ = [
     "EnergyFlowNetwork",
@@ -17,4 +18,5 @@ __all__ = [
     "ParticleNet",
     "ParticleNetLite",
     "Tagger",
+    "TopoDNN",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-__all__ = ["he_uniform", "mlp"]
+__all__ = ["glorot_uniform", "he_uniform", "mlp"]
 
 
 def mlp(width: int, channels: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
@@ -43,4 +43,19 @@ def he_uniform(module: nn.Module) -> None:
     """
     if isinstance(module, nn.Linear):
         nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+        nn.init.zeros_(module.bias)
+
+
+def glorot_uniform(module: nn.Module) -> None:
+    r"""Weights as Keras' ``glorot_uniform`` begins them, its choice for dense layers; biases 0.
+
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010: uniform in :math:`\pm\sqrt{6/(C+C')}` of C channels that come in and
+    C' that go out.
+
+    Args:
+        module: a linear layer, which is changed, or any other, which is not; for ``apply``.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

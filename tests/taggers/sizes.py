@@ -15,3 +15,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "fc_channels": (32,),
     },
 }
+
+# Steps and jets in each, where thirty steps on three times 48 jets teach too little: a network that
+# is told neither of permutations nor of distances has to find them.
+TRAINING: dict[str, tuple[int, int]] = {"TopoDNN": (60, 200)}

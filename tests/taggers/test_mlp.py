@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hepgen.taggers.mlp import he_uniform, mlp
+from hepgen.taggers.mlp import glorot_uniform, he_uniform, mlp
 
 
 def test_it_is_linear_layers_and_relu_in_turn() -> None:
@@ -31,3 +31,10 @@ def test_weights_of_he_keep_the_variance_through_layers_of_relu() -> None:
     x = torch.randn(100, 2000)
     # The mean of squares is kept; 2000 channels and 100 rows determine it to a few per cent.
     assert float(layers(x).square().mean().detach()) == pytest.approx(1, rel=0.15)
+
+
+def test_weights_of_glorot_have_the_variance_of_both_ends() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(300, 700).apply(glorot_uniform)
+    assert (layer.bias == 0).all()
+    assert float(layer.weight.detach().var()) == pytest.approx(2 / 1000, rel=0.02)
