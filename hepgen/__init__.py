@@ -22,11 +22,13 @@ _HOME = {
     "StreamedBatches": "hepgen.data",
     "compare": "hepgen.evaluation",
     "evaluate": "hepgen.evaluation",
+    "export": "hepgen.exported",
     "find_rate": "hepgen.training",
     "fit": "hepgen.training",
     "inspect": "hepgen.io",
     "iterate": "hepgen.io",
     "load": "hepgen.checkpoint",
+    "load_exported": "hepgen.exported",
     "predict_files": "hepgen.prediction",
     "read": "hepgen.io",
     "save": "hepgen.checkpoint",
@@ -48,6 +50,7 @@ __all__ = [
     "compare",
     "data",
     "evaluate",
+    "export",
     "find_rate",
     "fit",
     "inspect",
@@ -55,6 +58,7 @@ __all__ = [
     "iterate",
     "kinematics",
     "load",
+    "load_exported",
     "metrics",
     "plots",
     "predict_files",
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from hepgen.checkpoint import load, save
     from hepgen.data import Batches, Features, JetFiles, PackedJets, StreamedBatches, split
     from hepgen.evaluation import compare, evaluate
+    from hepgen.exported import export, load_exported
     from hepgen.io import InputError, inspect, iterate, read, write, write_friend
     from hepgen.metrics import Estimate
     from hepgen.prediction import predict_files

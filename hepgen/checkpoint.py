@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,28 +151,34 @@ def load(
     return model.to(device).eval()
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, *, fresh: Sequence[str] = ()) -> None:
     """Give a model the weights in a file.
 
     Args:
         model: a model with the same names and shapes; it takes over the types of the weights in
             the file and stays on its device.
         path: what `save` wrote.
+        fresh: patterns of weights that stay as the model has them, such as ``["fc.*"]`` for a new
+            head; the file may have others under these names, or none.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, or names or shapes differ; the message names them.
+        CheckpointError: the file is damaged, names or shapes differ, or a pattern fits no weight of
+            the model; the message names them.
     """
     from safetensors.torch import load_file
 
     described = describe(path)
-    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    _compare_weights(described, type(model).__name__, wanted)
-    weights: dict[str, Tensor] = load_file(path)
+    kept = _fresh(model, path, fresh)
+    own = model.state_dict()
+    wanted = {name: tuple(t.shape) for name, t in own.items() if name not in kept}
+    got = {n: s for n, s in described.shapes.items() if not _fits(n, fresh)}
+    _compare_weights(described, type(model).__name__, wanted, got)
+    weights: dict[str, Tensor] = {n: t for n, t in load_file(path).items() if n in got}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if name in weights:
             tensor.data = tensor.data.to(weights[name].dtype)
-    model.load_state_dict(weights)
+    model.load_state_dict({**{name: own[name] for name in kept}, **weights})
 
 
 def describe(path: str | Path) -> Description:
@@ -298,10 +305,29 @@ def _find_class(described: Description) -> type[nn.Module]:
     return cls
 
 
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, p) or fnmatchcase(name, f"{p}.*") for p in patterns)
+
+
+def _fresh(model: nn.Module, path: str | Path, patterns: Sequence[str]) -> list[str]:
+    """Names of the weights of the model that patterns leave alone."""
+    names = list(model.state_dict())
+    for pattern in patterns:
+        if not any(_fits(name, [pattern]) for name in names):
+            near = get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise CheckpointError(
+                f"{path} into {type(model).__name__}: no weight fits {pattern!r}; "
+                f"nearest: {', '.join(near)}"
+            )
+    return [name for name in names if _fits(name, patterns)]
+
+
 def _compare_weights(
-    described: Description, model: str, wanted: Mapping[str, tuple[int, ...]]
+    described: Description,
+    model: str,
+    wanted: Mapping[str, tuple[int, ...]],
+    got: Mapping[str, tuple[int, ...]],
 ) -> None:
-    got = described.shapes
     faults = []
     for what, names in (("missing", wanted.keys() - got), ("unexpected", got.keys() - wanted)):
         if names:

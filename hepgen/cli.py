@@ -155,6 +155,30 @@ def _compare(words: list[str]) -> None:
     print(compare(**_arguments(parser, words)))
 
 
+def _export(words: list[str]) -> None:
+    from hepgen import checkpoint
+    from hepgen.exported import export
+    from hepgen.taggers import Tagger
+
+    parser = _parser("export")
+    parser.add_argument("model", metavar="MODEL", type=str, help="model.safetensors of a run")
+    parser.add_argument("-o", "--output", required=True, help="the file to write, *.pt2")
+    arguments = _arguments(parser, words)
+    tagger = checkpoint.load(arguments["model"])
+    if not isinstance(tagger, Tagger):
+        raise checkpoint.CheckpointError(
+            f"{arguments['model']} holds {type(tagger).__name__}; only taggers can be exported"
+        )
+    export(tagger, arguments["output"])
+    print(arguments["output"])
+
+
+def _find_rate(words: list[str]) -> None:
+    from hepgen.rate import find_rate_from_words
+
+    print(find_rate_from_words(words))
+
+
 def _quickstart(words: list[str]) -> None:
     from hepgen.quickstart import quickstart
 
@@ -168,9 +192,11 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "quickstart": ("run the main job on the bundled sample: train, predict, evaluate", _quickstart),
     "inspect": ("tell what is in a file: trees, branches, schema, jets, NaN", _inspect),
     "train": ("train a tagger from a pipeline YAML; --print_config shows every key", _train),
+    "find-rate": ("train briefly with a growing learning rate and tell a good one", _find_rate),
     "predict": ("score files and write friend trees in entry order", _predict),
     "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
     "compare": ("set several evaluations side by side, with errors", _compare),
+    "export": ("write a tagger as a program of torch.export", _export),
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 from argparse import ArgumentError
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,47 @@ from hepgen.io.friends import METADATA
 from hepgen.pipeline_keys import check_pipeline, find_tagger
 from hepgen.prediction import predict_files
 from hepgen.sample import JetSample, Parts
+from hepgen.start import Start
 from hepgen.taggers import Tagger
 from hepgen.training import fit
 
-__all__ = ["pipeline_parser", "train", "train_from_words"]
+__all__ = [
+    "Pipeline",
+    "make_tagger",
+    "pipeline_parser",
+    "read_pipeline",
+    "train",
+    "train_from_words",
+]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a YAML and the options after it say.
+
+    Attributes:
+        sample: which jets.
+        features: what enters of each constituent.
+        fit_features: whether their standardisation is taken from the training jets.
+        model: name of the tagger.
+        arguments: of its architecture.
+        start: weights to begin with.
+        options: arguments of `hepgen.fit`.
+        output: folder of the run.
+        seed: of splitting, weights and training.
+        resolved: the same as YAML, with all defaults.
+    """
+
+    sample: JetSample
+    features: Features
+    fit_features: bool
+    model: str
+    arguments: dict[str, Any]
+    start: Start
+    options: dict[str, Any]
+    output: Path
+    seed: int
+    resolved: str
 
 
 def train_from_words(words: Sequence[str]) -> Path:
@@ -47,6 +85,30 @@ def train_from_words(words: Sequence[str]) -> Path:
             wrong type, or the jets cannot be read.
         ValueError: what `hepgen.fit` raises.
     """
+    chosen = read_pipeline(words)
+    return train(
+        chosen.sample,
+        chosen.features,
+        chosen.model,
+        chosen.arguments,
+        output=chosen.output,
+        seed=chosen.seed,
+        fit_features=chosen.fit_features,
+        start=chosen.start,
+        resolved=chosen.resolved,
+        **chosen.options,
+    )
+
+
+def read_pipeline(words: Sequence[str]) -> Pipeline:
+    """What a pipeline and its overrides say; nothing is read but the YAML.
+
+    Args:
+        words: a YAML file, and options that override its keys.
+
+    Raises:
+        InputError: a key, tagger or argument does not exist, or a value has the wrong type.
+    """
     parser = pipeline_parser()
     words = list(words)
     path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
@@ -57,16 +119,19 @@ def train_from_words(words: Sequence[str]) -> Path:
         chosen = parser.parse_args(words)
     except ArgumentError as error:
         raise WrongType(f"pipeline: {error}") from error
-    output = Path(chosen.output or f"runs/{'train' if path is None else path.stem}")
-    return train(
+    features = _plain(chosen.features)
+    fit_features = features.pop("fit")
+    return Pipeline(
         JetSample(**_plain(chosen.data)),
-        Features(**_plain(chosen.features)),
+        Features(**features),
+        fit_features,
         chosen.model.class_path.rsplit(".", 1)[-1],
         _plain(chosen.model.init_args),
-        output=output,
-        seed=chosen.seed,
-        resolved=parser.dump(chosen),
-        **_plain(chosen.fit),
+        Start(**_plain(chosen.start)),
+        _plain(chosen.fit),
+        Path(chosen.output or f"runs/{'train' if path is None else path.stem}"),
+        chosen.seed,
+        parser.dump(chosen),
     )
 
 
@@ -86,6 +151,8 @@ def pipeline_parser() -> ArgumentParser:
     # Names only: a function in a YAML would be code.
     parser.add_argument("--features.names", type=str | list[str], default="kinematics")
     parser.add_class_arguments(Features, "features", skip={"names"})
+    fitted = "take the standardisation from the training jets, not from the JetClass paper"
+    parser.add_argument("--features.fit", type=bool, default=False, help=fitted)
     of_class = {"features", "classes"}
     parser.add_subclass_arguments(Tagger, "model", skip=of_class, required=True, instantiate=False)
     filled: set[str | int] = {
@@ -97,6 +164,7 @@ def pipeline_parser() -> ArgumentParser:
         "optimizer",
         "schedule",
     }
+    parser.add_class_arguments(Start, "start")
     parser.add_function_arguments(fit, "fit", skip=filled)
     parser.add_argument("--fit.optimizer", type=str, default="adamw", help="its name")
     parser.add_argument("--fit.schedule", type=str, default="one_cycle", help="its name")
@@ -111,6 +179,8 @@ def train(
     *,
     output: str | Path,
     seed: int = 0,
+    fit_features: bool = False,
+    start: Start | None = None,
     resolved: str | None = None,
     progress: bool = True,
     **options: Any,
@@ -125,6 +195,8 @@ def train(
         output: folder of the run. Besides what `hepgen.fit` writes it gets ``pipeline.yaml`` and,
             if jets were kept for the test, ``test.root`` with their scores, labels and kinematics.
         seed: decides the division of the jets, the first weights and the training.
+        fit_features: take the standardisation of the features from the training jets.
+        start: weights to begin with; random ones if not given.
         resolved: text of ``pipeline.yaml``.
         progress: show bars and what is being done.
         **options: arguments of `hepgen.fit`.
@@ -137,13 +209,13 @@ def train(
         ValueError: what `hepgen.fit` raises.
     """
     folder, say = Path(output), Console(quiet=not progress).print
-    cls = find_tagger(model)
+    features = features if start is None else start.features(features)
     parts = sample.parts(features, seed=seed, progress=progress)
+    if fit_features:
+        fit_to(features, parts.train, start)
     classes = sample.classes(parts.train)
     say(f"{'; '.join(map(_told, Parts._fields, parts))}; classes {', '.join(classes)}")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        tagger = cls(features, classes, **(arguments or {}))
+    tagger = make_tagger(model, features, classes, arguments, seed=seed, start=start)
     count = sum(p.numel() for p in tagger.parameters())
     say(f"{model}: {count} parameters, {len(features)} features; run in {folder}")
     with _told_in(folder, resolved):
@@ -165,6 +237,59 @@ def train(
         say(f"scores of {len(parts.test)} test jets in {folder / 'test.root'}")
     say(f"next: hepgen predict {folder / 'model.safetensors'} FILES -o scores/")
     return folder
+
+
+def fit_to(features: Features, jets: Any, start: Start | None = None) -> None:
+    """Take the standardisation of features from training jets.
+
+    Args:
+        features: they are changed.
+        jets: an array of jets.
+        start: weights to begin with, which are used to another standardisation.
+
+    Raises:
+        WrongType: the jets stay in their files, or there are weights to begin with.
+    """
+    if isinstance(jets, JetFiles):
+        raise WrongType("features.fit needs jets in memory; leave out data.stream, or features.fit")
+    if start is not None and start.weights is not None:
+        raise WrongType(
+            f"features.fit does not go with start.weights: {start.weights} is used to its own "
+            "standardisation, which is taken over"
+        )
+    features.fit(jets)
+
+
+def make_tagger(
+    model: str,
+    features: Features,
+    classes: Sequence[str],
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    start: Start | None = None,
+) -> Tagger:
+    """A tagger as a pipeline describes it, its weights drawn anew or those of a file.
+
+    Args:
+        model: name of a tagger of `hepgen.taggers`.
+        features: what enters of each constituent.
+        classes: names of the classes.
+        arguments: of its architecture.
+        seed: of the first weights.
+        start: weights to begin with; random ones if not given.
+
+    Raises:
+        InputError: there is no such tagger.
+        CheckpointError: the weights to begin with do not fit.
+    """
+    cls = find_tagger(model)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        tagger = cls(features, classes, **(arguments or {}))
+    if start is not None:
+        start.load_into(tagger)
+    return tagger
 
 
 @contextmanager

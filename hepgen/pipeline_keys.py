@@ -97,7 +97,7 @@ def _known(parser: ArgumentParser, tagger: type[Tagger] | None) -> list[str]:
     options = [word[2:] for action in parser._actions for word in action.option_strings]
     keys = [key for key in options if "." in key or key in ("output", "seed")]
     keys = [key for key in keys if not key.endswith((".help", "+"))]
-    keys += ["data", "features", "fit", "model", "model.class_path", "model.init_args"]
+    keys += ["data", "features", "fit", "start", "model", "model.class_path", "model.init_args"]
     if tagger is not None:
         names = [
             n for n in inspect.signature(tagger).parameters if n not in ("features", "classes")

@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 __all__ = ["rate_search", "read_history", "training_curves"]
 
@@ -23,9 +24,9 @@ _NAMES = {
 
 def rate_search(
     ax: Axes,
-    lr: Sequence[float],
-    loss: Sequence[float],
-    smooth: Sequence[float],
+    lr: ArrayLike,
+    loss: ArrayLike,
+    smooth: ArrayLike,
     *,
     suggestion: float | None = None,
 ) -> list[Any]:

@@ -12,6 +12,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch import Tensor
 
+import hepgen
 from hepgen import checkpoint, taggers
 from hepgen.data import Features, make_batch
 from hepgen.taggers import Tagger
@@ -174,6 +175,20 @@ def test_it_compiles_without_a_graph_break(tagger: Tagger, backend: str) -> None
     for name, gradient in expected.items():
         scale = float(gradient.abs().max())
         torch.testing.assert_close(got[name], gradient, rtol=1e-8, atol=1e-8 * scale + 1e-12)
+
+
+def test_an_exported_program_gives_the_same_scores_for_any_jets(tagger: Tagger, tmp_path) -> None:
+    tagger.train()
+    hepgen.export(tagger, tmp_path / "model.pt2")
+    assert tagger.training
+    tagger.eval()
+    program = hepgen.load_exported(tmp_path / "model.pt2")
+    assert program.about["model"] == type(tagger).__name__
+    for counts in ([5, 20, 0, 33], [1], [0], [], [100, 1]):
+        batch = make(counts, seed=2)
+        got = program(batch.x, batch.ptr, batch.pos, batch.p4)
+        expected = logits(tagger, batch).softmax(dim=1)
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def gradients(tagger: Tagger, call: Any) -> dict[str, Tensor]:
