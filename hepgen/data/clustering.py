@@ -25,7 +25,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["POWERS", "Trees", "cluster", "recombine"]
+__all__ = ["POWERS", "Trees", "cluster", "rapidity_of", "recombine"]
 
 POWERS = {"anti_kt": -1.0, "cambridge_aachen": 0.0, "kt": 1.0}
 """Name of an algorithm -> p, the power of the squared transverse momentum."""
@@ -187,9 +187,9 @@ def _before(a: Doubles, b: Doubles) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _place(p4: Doubles, row: int, slot: int, power: float, floats: Doubles) -> None:
-    """Writes rapidity, azimuth and powers of pT of a node into its slot."""
-    energy, px, py, pz = p4[row]
+def rapidity_of(p4: Doubles) -> float:
+    """Rapidity of one momentum (4,), between -1e5 and 1e5; 0 of a vanishing one."""
+    energy, px, py, pz = p4
     pt2 = px * px + py * py
     ahead = energy + abs(pz)
     # As FastJet does: what rounding left below its mass shell counts as massless.
@@ -199,7 +199,15 @@ def _place(p4: Doubles, row: int, slot: int, power: float, floats: Doubles) -> N
         rapidity = np.log(ahead * ahead / transverse) / 2
     elif pz != 0:
         rapidity = np.inf
-    floats[0, slot] = np.copysign(min(rapidity, _BEAM), pz)
+    return float(np.copysign(min(rapidity, _BEAM), pz))
+
+
+@njit(cache=True, nogil=True)
+def _place(p4: Doubles, row: int, slot: int, power: float, floats: Doubles) -> None:
+    """Writes rapidity, azimuth and powers of pT of a node into its slot."""
+    px, py = p4[row, 1], p4[row, 2]
+    pt2 = px * px + py * py
+    floats[0, slot] = rapidity_of(p4[row])
     floats[1, slot] = np.arctan2(py, px)
     if power == 0:
         scale = 1.0
