@@ -6,6 +6,7 @@ add one is told by `Tagger`.
 
 from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
 from hepgen.taggers.lorentz_net import LorentzNet
+from hepgen.taggers.p_cnn import PCNN
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
 from hepgen.taggers.tagger import Tagger
@@ -14,6 +15,7 @@ from hepgen.taggers.topo_dnn import TopoDNN
 __all__ = [
     "EnergyFlowNetwork",
     "LorentzNet",
+    "PCNN",
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",

@@ -14,6 +14,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "conv_channels": ((16, 16, 16), (32, 32, 32), (48, 48, 48)),
         "fc_channels": (32,),
     },
+    "PCNN": {"stem": 16, "stages": ((16, 16), (16,), (32,)), "fc_channels": (32,)},
 }
 
 # Steps and jets in each, where thirty steps on three times 48 jets teach too little: a network that
