@@ -2,6 +2,8 @@
 
 from hepgen.data.batches import Batch, make_batch
 from hepgen.data.constituents import Constituents
+from hepgen.data.energy_flow import energy_flow_polynomials
+from hepgen.data.energy_flow_graphs import efp_graphs
 from hepgen.data.epochs import Batches
 from hepgen.data.features import Features
 from hepgen.data.finite import NonFinite
@@ -23,6 +25,8 @@ __all__ = [
     "StreamedBatches",
     "all_pairs",
     "class_index",
+    "efp_graphs",
+    "energy_flow_polynomials",
     "knn",
     "knn_edges",
     "make_batch",
