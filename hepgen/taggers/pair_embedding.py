@@ -1,0 +1,100 @@
+r"""An MLP of the features of each unordered pair, the interactions of particle transformers.
+
+H. Qu, C. Li and S. Qian, "Particle transformer for jet tagging", ICML 2022, arXiv:2202.03772.
+
+Shapes: N constituents of all jets end to end, E unordered pairs, C channels of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hepgen.taggers.edge_conv import batch_norm
+
+__all__ = ["PairEmbedding"]
+
+# Rows that go through all layers together, so that what they become stays in the L2 cache.
+BLOCK = 2048
+
+
+class PairEmbedding(nn.Module):
+    r"""Batch normalisation, then layers: linear, batch normalisation, GELU.
+
+    Without gradients and in evaluation the normalisations are folded into the linear maps, and the
+    layers are applied to one block of pairs after another.
+
+    Args:
+        inputs: features of a pair.
+        channels: widths of the layers.
+        last_activation: whether GELU follows also the last layer.
+    """
+
+    def __init__(self, inputs: int, channels: Sequence[int], last_activation: bool = True) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.BatchNorm1d(inputs)]
+        for before, after in zip([inputs, *channels[:-1]], channels, strict=True):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.GELU()]
+        self.embed = nn.Sequential(*(layers if last_activation else layers[:-1]))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Interactions.
+
+        Args:
+            features: shape (E, inputs).
+
+        Returns:
+            Shape (E, C).
+        """
+        if self._blocks_apply(features):
+            return self._folded(features)
+        x = features
+        for layer in self.embed:
+            x = batch_norm(layer, x) if isinstance(layer, nn.BatchNorm1d) else layer(x)
+        return x
+
+    def _blocks_apply(self, features: Tensor) -> bool:
+        return (
+            not self.training
+            and not torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+            and features.dtype == cast(Tensor, self.embed[1].weight).dtype
+            and not torch.is_autocast_enabled(features.device.type)
+        )
+
+    def _folded(self, features: Tensor) -> Tensor:
+        maps = self._maps()
+        out = features.new_empty(features.shape[0], maps[-1][1].shape[0])
+        for start in range(0, features.shape[0], BLOCK):
+            rows = slice(start, start + BLOCK)
+            x = features[rows]
+            for number, (weight, shift) in enumerate(maps, start=1):
+                x = torch.addmm(shift, x, weight)
+                if 3 * number < len(self.embed):
+                    x = functional.gelu(x)
+            out[rows] = x
+        return out
+
+    def _maps(self) -> list[tuple[Tensor, Tensor]]:
+        """Linear maps (C_in, C_out) and shifts (C_out,) that include the normalisations."""
+        scale, shift = _affine(self.embed[0])
+        maps = []
+        for linear, norm in zip(self.embed[1::3], self.embed[2::3], strict=True):
+            weight, bias = cast(Tensor, linear.weight), cast(Tensor, linear.bias)
+            bias = bias + weight @ shift
+            after, offset = _affine(norm)
+            maps.append(((weight * scale * after[:, None]).t().contiguous(), bias * after + offset))
+            scale, shift = torch.ones_like(after), torch.zeros_like(after)
+        return maps
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a batch normalisation in evaluation."""
+    norm = cast(nn.BatchNorm1d, norm)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return scale, norm.bias - mean * scale

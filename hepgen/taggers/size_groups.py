@@ -1,0 +1,103 @@
+"""Jets of about the same size together, so that little is padded and what is at work stays in cache.
+
+Jets are put in order of their size and cut into groups. For what each jet does alone the result is
+that of the whole batch at once. How many groups there are depends on the data, so that under
+``torch.compile`` and on other devices than a CPU nobody should ask for them.
+
+Shapes: B jets, N constituents of all jets end to end, E unordered pairs; ``ptr`` has B + 1 entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hepgen.taggers.threads import map_in_threads
+
+__all__ = ["SizeGroups"]
+
+
+class SizeGroups:
+    """Jets in order of their size, in groups.
+
+    Args:
+        ptr: offsets of the jets in N, shape (B + 1,), int64.
+        size: N.
+        most: constituents of a group, but a jet is never divided.
+
+    Attributes:
+        ptr: offsets of the jets, the smallest first, shape (B + 1,).
+        groups: offsets of the jets of each group in its own rows; one group of no jets if B is 0.
+    """
+
+    def __init__(self, ptr: Tensor, size: int, most: int) -> None:
+        counts = ptr.diff()
+        self._jets = counts.argsort(stable=True)
+        counts = counts[self._jets]
+        self.ptr = functional.pad(counts.cumsum(0), (1, 0))
+        shift = (ptr[:-1][self._jets] - self.ptr[:-1]).repeat_interleave(counts, output_size=size)
+        self._rows = shift + torch.arange(size, device=ptr.device)
+        cuts = _cuts(self.ptr.tolist(), most)
+        pairs = functional.pad((counts * (counts + 1) // 2).cumsum(0), (1, 0))[cuts]
+        self.groups = [
+            self.ptr[start : stop + 1] - self.ptr[start]
+            for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
+        ]
+        self._row_counts: list[int] = self.ptr[cuts].diff().tolist()
+        self._pair_counts: list[int] = pairs.diff().tolist()
+
+    def sort(self, values: Tensor) -> Tensor:
+        """Values of the constituents, (N, ...), in the order of the groups."""
+        return values.index_select(0, self._rows)
+
+    def rows(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Sorted values of the constituents, (N, ...), of each group."""
+        return values.split(self._row_counts)
+
+    def pairs(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Sorted values of the unordered pairs, (E, ...), of each group."""
+        return values.split(self._pair_counts)
+
+    def join_rows(self, parts: Sequence[Tensor]) -> Tensor:
+        """Values of the constituents of each group as (N, ...), in the order of the batch."""
+        return torch.cat(list(parts)).index_select(0, _inverse(self._rows))
+
+    def join_jets(self, parts: Sequence[Tensor]) -> Tensor:
+        """Values of the jets of each group as (B, ...), in the order of the batch."""
+        return torch.cat(list(parts)).index_select(0, _inverse(self._jets))
+
+    def map(
+        self, work: Callable[..., Tensor], *parts: Sequence[Tensor], threads: bool
+    ) -> list[Tensor]:
+        """What the work gives for each group.
+
+        Args:
+            work: called with what each of ``parts`` has for a group, and with its offsets.
+            parts: something for each group, as `rows` and `pairs` give it.
+            threads: whether threads share the groups, for work without gradients and chance.
+
+        Returns:
+            One result for each group.
+        """
+        items = list(zip(*parts, self.groups, strict=True))
+        if threads:
+            return map_in_threads(lambda item: work(*item), items)
+        return [work(*item) for item in items]
+
+
+def _cuts(offsets: Sequence[int], most: int) -> list[int]:
+    """Where groups begin and end, in numbers of jets."""
+    cuts, last = [0], len(offsets) - 1
+    for jet in range(1, last):
+        if offsets[jet + 1] - offsets[cuts[-1]] > most:
+            cuts.append(jet)
+    return [*cuts, last]
+
+
+def _inverse(order: Tensor) -> Tensor:
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.arange(order.shape[0], device=order.device)
+    return inverse
