@@ -155,6 +155,12 @@ def _compare(words: list[str]) -> None:
     print(compare(**_arguments(parser, words)))
 
 
+def _benchmark(words: list[str]) -> None:
+    from hepgen.benchmark import benchmark_from_words
+
+    print(benchmark_from_words(words))
+
+
 def _export(words: list[str]) -> None:
     from hepgen import checkpoint
     from hepgen.exported import export
@@ -196,6 +202,7 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "predict": ("score files and write friend trees in entry order", _predict),
     "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
     "compare": ("set several evaluations side by side, with errors", _compare),
+    "benchmark": ("train several taggers on one sample and tabulate them", _benchmark),
     "export": ("write a tagger as a program of torch.export", _export),
 }
 

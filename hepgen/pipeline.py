@@ -17,15 +17,18 @@ from typing import Any
 
 import awkward as ak
 import torch
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from hepgen.atomic import replacing
 from hepgen.data import Features, JetFiles
+from hepgen.heads import Head
 from hepgen.io import expand, write
 from hepgen.io.errors import WrongType
 from hepgen.io.friends import METADATA
-from hepgen.pipeline_keys import check_pipeline, find_tagger
+from hepgen.pipeline_head import HeadSpec, head_for, parts_for, sample_for
+from hepgen.pipeline_keys import check_pipeline, find_tagger, read_yaml
 from hepgen.prediction import predict_files
 from hepgen.sample import JetSample, Parts
 from hepgen.start import Start
@@ -37,6 +40,7 @@ __all__ = [
     "make_tagger",
     "pipeline_parser",
     "read_pipeline",
+    "resolve",
     "train",
     "train_from_words",
 ]
@@ -57,6 +61,7 @@ class Pipeline:
         output: folder of the run.
         seed: of splitting, weights and training.
         resolved: the same as YAML, with all defaults.
+        head: what is learnt, by name and arguments; None for classes.
     """
 
     sample: JetSample
@@ -69,6 +74,7 @@ class Pipeline:
     output: Path
     seed: int
     resolved: str
+    head: HeadSpec | None = None
 
 
 def train_from_words(words: Sequence[str]) -> Path:
@@ -95,6 +101,7 @@ def train_from_words(words: Sequence[str]) -> Path:
         seed=chosen.seed,
         fit_features=chosen.fit_features,
         start=chosen.start,
+        head=chosen.head,
         resolved=chosen.resolved,
         **chosen.options,
     )
@@ -109,14 +116,40 @@ def read_pipeline(words: Sequence[str]) -> Pipeline:
     Raises:
         InputError: a key, tagger or argument does not exist, or a value has the wrong type.
     """
-    parser = pipeline_parser()
     words = list(words)
     path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
-    check_pipeline(parser, path, words)
-    if path is not None:
-        words = ["--config", str(path), *words]
+    content = {} if path is None else read_yaml(path)
+    where = "the options" if path is None else str(path)
+    name = "train" if path is None else path.stem
+    return resolve(content, words, where=where, output=f"runs/{name}")
+
+
+def resolve(
+    content: Mapping[str, Any],
+    words: Sequence[str] = (),
+    *,
+    where: str = "the pipeline",
+    output: str = "runs/train",
+    verb: str = "train",
+) -> Pipeline:
+    """What the keys of a pipeline and their overrides say.
+
+    Args:
+        content: keys and values as in the YAML.
+        words: options that override them.
+        where: the content is from, for messages.
+        output: folder of the run where neither says.
+        verb: of hepgen, that the options are given to.
+
+    Raises:
+        InputError: a key, tagger or argument does not exist, or a value has the wrong type.
+    """
+    parser = pipeline_parser()
+    check_pipeline(parser, content, words, where=where, verb=verb)
+    # As text rather than as a file, whose folder would be where relative paths begin.
+    before = ["--config", yaml.safe_dump(dict(content))] if content else []
     try:
-        chosen = parser.parse_args(words)
+        chosen = parser.parse_args([*before, *words])
     except ArgumentError as error:
         raise WrongType(f"pipeline: {error}") from error
     features = _plain(chosen.features)
@@ -129,9 +162,10 @@ def read_pipeline(words: Sequence[str]) -> Pipeline:
         _plain(chosen.model.init_args),
         Start(**_plain(chosen.start)),
         _plain(chosen.fit),
-        Path(chosen.output or f"runs/{'train' if path is None else path.stem}"),
+        Path(chosen.output or output),
         chosen.seed,
         parser.dump(chosen),
+        chosen.head,
     )
 
 
@@ -147,6 +181,8 @@ def pipeline_parser() -> ArgumentParser:
     parser.add_argument("--config", action="config", help="the pipeline, a YAML file")
     parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
     parser.add_argument("--seed", type=int, default=0, help="of splitting, weights and training")
+    learnt = "what is learnt besides classes: a head of hepgen.heads, or {head: arguments}"
+    parser.add_argument("--head", type=HeadSpec | None, help=learnt)
     parser.add_class_arguments(JetSample, "data")
     # Names only: a function in a YAML would be code.
     parser.add_argument("--features.names", type=str | list[str], default="kinematics")
@@ -181,6 +217,7 @@ def train(
     seed: int = 0,
     fit_features: bool = False,
     start: Start | None = None,
+    head: HeadSpec | None = None,
     resolved: str | None = None,
     progress: bool = True,
     **options: Any,
@@ -197,6 +234,8 @@ def train(
         seed: decides the division of the jets, the first weights and the training.
         fit_features: take the standardisation of the features from the training jets.
         start: weights to begin with; random ones if not given.
+        head: what is learnt, as `hepgen.heads.build_head` takes it; the classes if not given. The
+            columns that it needs are read and, those of the jets, written into ``test.root``.
         resolved: text of ``pipeline.yaml``.
         progress: show bars and what is being done.
         **options: arguments of `hepgen.fit`.
@@ -210,12 +249,15 @@ def train(
     """
     folder, say = Path(output), Console(quiet=not progress).print
     features = features if start is None else start.features(features)
-    parts = sample.parts(features, seed=seed, progress=progress)
+    sample = sample_for(sample, head)
+    parts = parts_for(sample, features, head, seed=seed, progress=progress)
     if fit_features:
         fit_to(features, parts.train, start)
-    classes = sample.classes(parts.train)
-    say(f"{'; '.join(map(_told, Parts._fields, parts))}; classes {', '.join(classes)}")
-    tagger = make_tagger(model, features, classes, arguments, seed=seed, start=start)
+    learnt = head_for(head, sample, parts.train, seed=seed)
+    names = learnt.names if isinstance(learnt, Head) else learnt
+    told = "classes" if not isinstance(learnt, Head) else f"{type(learnt).__name__} of"
+    say(f"{'; '.join(map(_told, Parts._fields, parts))}; {told} {', '.join(names)}")
+    tagger = make_tagger(model, features, learnt, arguments, seed=seed, start=start)
     count = sum(p.numel() for p in tagger.parameters())
     say(f"{model}: {count} parameters, {len(features)} features; run in {folder}")
     with _told_in(folder, resolved):
@@ -233,7 +275,7 @@ def train(
         predict_files(tagger, parts.test.files, folder / "test", resume=True, **wanted)
         say(f"friend trees with the scores of the test jets in {folder / 'test'}")
     elif parts.test is not None:
-        _score(tagger, parts.test, classes, sample.keep, folder / "test.root", progress)
+        _score(tagger, parts.test, sample.keep, folder / "test.root", progress)
         say(f"scores of {len(parts.test)} test jets in {folder / 'test.root'}")
     say(f"next: hepgen predict {folder / 'model.safetensors'} FILES -o scores/")
     return folder
@@ -263,7 +305,7 @@ def fit_to(features: Features, jets: Any, start: Start | None = None) -> None:
 def make_tagger(
     model: str,
     features: Features,
-    classes: Sequence[str],
+    classes: Sequence[str] | Head,
     arguments: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
@@ -274,7 +316,7 @@ def make_tagger(
     Args:
         model: name of a tagger of `hepgen.taggers`.
         features: what enters of each constituent.
-        classes: names of the classes.
+        classes: names of the classes, or the head.
         arguments: of its architecture.
         seed: of the first weights.
         start: weights to begin with; random ones if not given.
@@ -324,14 +366,17 @@ def _told(name: str, jets: Any) -> str:
 def _score(
     tagger: Tagger,
     jets: ak.Array,
-    classes: Sequence[str],
     keep: Sequence[str],
     path: Path,
     progress: bool,
 ) -> None:
     """Write scores, labels and kinematics of jets, one row a jet."""
     scores = tagger.predict(jets, progress=progress)
-    columns: dict[str, Any] = {f"score_{c}": scores[:, i] for i, c in enumerate(classes)}
+    classes = tagger.classes
+    columns: dict[str, Any] = {
+        f"score_{name}" if name in classes else name: scores[:, i]
+        for i, name in enumerate(tagger.score_names)
+    }
     ours = ("pt", "eta", "phi", "mass", "weight", "entry", "jet_index", "file_index")
     names = [*(f"label_{c}" for c in classes), *ours, *keep]
     columns |= {name: jets[name] for name in names if name in ak.fields(jets)}

@@ -14,7 +14,7 @@ from hepgen import taggers
 from hepgen.io.errors import InputError, MissingFile, MissingName, WrongType
 from hepgen.taggers import Tagger
 
-__all__ = ["check_pipeline", "find_tagger"]
+__all__ = ["check_pipeline", "find_tagger", "read_yaml"]
 
 
 def find_tagger(name: str) -> type[Tagger]:
@@ -34,21 +34,27 @@ def find_tagger(name: str) -> type[Tagger]:
     return getattr(taggers, short)  # type: ignore[no-any-return]
 
 
-def check_pipeline(parser: ArgumentParser, path: Path | None, words: Sequence[str]) -> None:
+def check_pipeline(
+    parser: ArgumentParser,
+    content: Mapping[str, Any],
+    words: Sequence[str],
+    *,
+    where: str = "the options",
+    verb: str = "train",
+) -> None:
     """See that a pipeline and the options after it name things that exist.
 
     Args:
         parser: of pipelines.
-        path: the YAML file, if any.
+        content: keys and values of the pipeline.
         words: options.
+        where: the content is from, for messages.
+        verb: of hepgen, that the options are given to.
 
     Raises:
-        MissingFile: there is no such file.
         MissingName: a key, option or tagger that does not exist.
-        InputError: the file is not YAML.
-        WrongType: the file holds no keys, or no keys where there should be some.
+        WrongType: no keys where there should be some.
     """
-    content = {} if path is None else _read(path)
     model = content.get("model")
     named = model.get("class_path") if isinstance(model, Mapping) else model
     given = dict(_options(words))
@@ -56,20 +62,30 @@ def check_pipeline(parser: ArgumentParser, path: Path | None, words: Sequence[st
     known = _known(parser, None if named is None else find_tagger(str(named)))
     for key in _flat(content, known):
         if key not in known:
-            raise MissingName.among(key, known, kind="key", where=str(path))
+            raise MissingName.among(key, known, kind="key", where=where)
     for key in given:
         if key not in known and key not in ("help", "config", "print_config"):
             options = [f"--{name}" for name in known]
-            raise MissingName.among(f"--{key}", options, kind="option", where="hepgen train")
+            raise MissingName.among(f"--{key}", options, kind="option", where=f"hepgen {verb}")
     if named is None and not set(given) & {"help", "print_config"}:
-        raise MissingName.among("model", known, kind="key", where=str(path or "the options"))
+        raise MissingName.among("model", known, kind="key", where=where)
 
 
 def _is_architecture(found: Any) -> bool:
     return inspect.isclass(found) and issubclass(found, Tagger) and not inspect.isabstract(found)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """Keys and values of a YAML file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MissingFile: there is no such file.
+        InputError: it is not YAML.
+        WrongType: it holds no keys.
+    """
     if not path.is_file():
         raise MissingFile(f"no pipeline {path}; wanted a YAML file")
     try:
@@ -95,7 +111,7 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _known(parser: ArgumentParser, tagger: type[Tagger] | None) -> list[str]:
     """All keys, with dots, those of the model's architecture among them."""
     options = [word[2:] for action in parser._actions for word in action.option_strings]
-    keys = [key for key in options if "." in key or key in ("output", "seed")]
+    keys = [key for key in options if "." in key or key in ("output", "seed", "head")]
     keys = [key for key in keys if not key.endswith((".help", "+"))]
     keys += ["data", "features", "fit", "start", "model", "model.class_path", "model.init_args"]
     if tagger is not None:

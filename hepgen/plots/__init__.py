@@ -10,6 +10,7 @@ from hepgen.plots.confusion import confusion
 from hepgen.plots.distributions import distributions, histogram, scores
 from hepgen.plots.roc import roc
 from hepgen.plots.sculpting import mass_sculpting
+from hepgen.plots.side_by_side import taggers_side_by_side
 from hepgen.plots.style import COLOURS, figure, label, style
 from hepgen.plots.training import rate_search, training_curves
 
@@ -27,5 +28,6 @@ __all__ = [
     "roc",
     "scores",
     "style",
+    "taggers_side_by_side",
     "training_curves",
 ]
