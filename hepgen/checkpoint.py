@@ -2,8 +2,8 @@
 
 The file is in the safetensors format: an 8-byte length, a JSON header, the numbers. The header's
 metadata holds one key, ``hepgen``, whose JSON gives format version, class name, constructor
-arguments, features, classes and a summary of the training. Loading runs no code of the file: the
-class is looked up by name among those of hepgen, the user hands in their own feature functions.
+arguments, features, classes, head and a summary of the training. Loading runs no code of the file:
+classes are looked up by name among those of hepgen, the user hands in their own feature functions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckpointError", "Description", "describe", "load", "load_weights", "save"]
 
-FORMAT = 1
+# Of files whose model learns something else than classes; others are still of format 1.
+FORMAT = 2
 # Where a class may come from; a file cannot name any other module.
 PACKAGES = ("taggers", "simulators", "flows")
 # Far above any header; a wrong file would else ask for gigabytes.
@@ -56,6 +57,7 @@ class Description:
         shapes: name -> shape of the weights and buffers.
         dtypes: name -> type of the same, such as "F32".
         size: of the file, in bytes.
+        head: what the model learns, as ``Head.to_dict`` gives it; None for classes alone.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Description:
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
     size: int
+    head: dict[str, Any] | None = None
 
 
 def save(model: nn.Module, path: str | Path, *, training: Mapping[str, Any] | None = None) -> None:
@@ -87,9 +90,11 @@ def save(model: nn.Module, path: str | Path, *, training: Mapping[str, Any] | No
     """
     from safetensors.torch import save_file
 
-    header = {"format": FORMAT, "hepgen": __version__, "training": dict(training or {})}
+    identity = _identity(model)
+    version = FORMAT if "head" in identity else 1
+    header = {"format": version, "hepgen": __version__, "training": dict(training or {})}
     try:
-        text = json.dumps({**header, **_identity(model)})
+        text = json.dumps({**header, **identity})
     except TypeError as error:
         raise CheckpointError(f"{type(model).__name__} cannot be saved: {error}") from error
     # Copies, as two names may share one tensor, which the format does not know.
@@ -138,6 +143,12 @@ def load(
             ) from error
     if described.classes is not None:
         arguments["classes"] = described.classes
+    if described.head is not None:
+        try:
+            made = importlib.import_module("hepgen.heads").head_from_dict(described.head)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        arguments["classes"] = made
     # Initial weights are drawn and thrown away; the caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]):
         try:
@@ -222,11 +233,12 @@ def describe(path: str | Path) -> Description:
         shapes={name: tuple(t["shape"]) for name, t in tensors.items()},
         dtypes={name: t["dtype"] for name, t in tensors.items()},
         size=path.stat().st_size,
+        head=ours.get("head"),
     )
 
 
 def _identity(model: nn.Module) -> dict[str, Any]:
-    """Class, constructor arguments, features and classes."""
+    """Class, constructor arguments, features and classes, and the head if it is more than these."""
     cls = type(model)
     names = cls.__module__.split(".")
     package = names[1] if names[0] == "hepgen" and names[1:2] and names[1] in PACKAGES else None
@@ -235,13 +247,18 @@ def _identity(model: nn.Module) -> dict[str, Any]:
     features: Any = getattr(model, "features", None)
     classes: Any = getattr(model, "classes", None)
     arguments = {k: v for k, v in arguments.items() if k not in ("features", "classes")}
-    return {
+    identity = {
         "package": package,
         "class": cls.__name__,
         "config": arguments,
         "features": features.to_dict() if hasattr(features, "to_dict") else None,
         "classes": None if classes is None else list(classes),
     }
+    head: Any = getattr(model, "head", None)
+    described = head.to_dict() if callable(getattr(head, "to_dict", None)) else None
+    if described is not None and described["class"] != "Classification":
+        identity["head"] = described
+    return identity
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -27,14 +27,18 @@ __all__ = ["Scorer", "predict_files"]
 
 @runtime_checkable
 class Scorer(Protocol):
-    """What gives jets scores; each tagger does."""
+    """What gives jets scores; each tagger does.
+
+    One that gives more than probabilities of classes has names of all columns in ``score_names``,
+    those of the classes among them.
+    """
 
     classes: tuple[str, ...]
 
     def predict(
         self, jets: ak.Array, *, batch_size: int = 256, device: Any = None, progress: bool = False
     ) -> NDArray[np.float32]:
-        """Probabilities (B, K) in the order of the jets."""
+        """Scores (B, S) in the order of the jets."""
         ...
 
 
@@ -61,8 +65,10 @@ def predict_files(
 
     The output is a friend tree: ``score_<class>`` where an entry is a jet, lists
     ``<Jet>_<model>_<class>`` where it is an event, with run and event numbers where the input has
-    them. Jets that ``where`` leaves out have NaN. ROOT knows no friends of an RNTuple, so the
-    output of one is a full copy with the scores added.
+    them. What a model tells besides classes stands there under its own name, such as
+    ``mass_mean`` or ``<Jet>_<model>_mass_mean``. Jets that ``where`` leaves out have
+    NaN. ROOT knows no friends of an RNTuple, so the output of one is a full copy with the scores
+    added.
 
     Args:
         model: a tagger, anything with ``predict(jets)`` and ``classes``, or a model file.
@@ -107,6 +113,8 @@ def predict_files(
     reading |= {"fields": getattr(features, "fields", None), "step": step}
     writing: dict[str, Any] = {"schema": schema, "collection": collection, "observers": observers}
     writing |= {"name": name or type(model).__name__, "overwrite": overwrite}
+    names = getattr(model, "score_names", model.classes)
+    writing["estimates"] = [column for column in names if column not in model.classes]
     writing["metadata"] = {"weights": _hash(model)}
     with _bar(progress) as bar:
         for spec, path in zip(specs, outputs, strict=True):
@@ -114,7 +122,7 @@ def predict_files(
                 bar.console.print(f"{path} is there already")
                 continue
             spec = with_tree(spec, tree, schema)
-            with FriendWriter(path, of=spec, classes=model.classes, copy=copy, **writing) as writer:
+            with FriendWriter(path, of=spec, classes=names, copy=copy, **writing) as writer:
                 task = bar.add_task(spec.name, total=writer.num_entries)
                 for jets in _jets(spec, reading, alone=len(specs) == 1):
                     scores = model.predict(jets, batch_size=batch_size, device=device)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hepgen.atomic import replacing
 from hepgen.pipeline import fit_to, make_tagger, read_pipeline
+from hepgen.pipeline_head import head_for, parts_for, sample_for
 from hepgen.training import RateSearch, find_rate
 
 __all__ = ["draw_search", "find_rate_from_words"]
@@ -49,12 +50,13 @@ def find_rate_from_words(words: Sequence[str]) -> RateSearch:
     search, rest = parser.parse_known_args(list(words))
     chosen = read_pipeline(rest)
     features = chosen.start.features(chosen.features)
-    parts = chosen.sample.parts(features, seed=chosen.seed)
+    sample = sample_for(chosen.sample, chosen.head)
+    parts = parts_for(sample, features, chosen.head, seed=chosen.seed, progress=True)
     if chosen.fit_features:
         fit_to(features, parts.train, chosen.start)
-    classes = chosen.sample.classes(parts.train)
+    learnt = head_for(chosen.head, sample, parts.train, seed=chosen.seed)
     tagger = make_tagger(
-        chosen.model, features, classes, chosen.arguments, seed=chosen.seed, start=chosen.start
+        chosen.model, features, learnt, chosen.arguments, seed=chosen.seed, start=chosen.start
     )
     own = {n: v for n, v in chosen.options.items() if n in signature}
     limits = {name: getattr(search, name) for name in SEARCH}

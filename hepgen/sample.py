@@ -67,11 +67,19 @@ class JetSample:
     keep: list[str] = field(default_factory=list)
     stream: bool = False
 
-    def parts(self, features: Features, *, seed: int = 0, progress: bool = True) -> Parts:
+    def parts(
+        self,
+        features: Features,
+        *,
+        constituents: Sequence[str] = (),
+        seed: int = 0,
+        progress: bool = True,
+    ) -> Parts:
         """Read the jets and divide them.
 
         Args:
             features: only the branches that they need are read.
+            constituents: further standard fields of the constituents that are needed.
             seed: decides which jet goes where; reading again with the same seed gives the same.
             progress: show a bar while reading.
 
@@ -85,11 +93,14 @@ class JetSample:
         """
         shares = self._shares()
         own = (None, self.validation_files, self.test_files)
+        fields = features.fields
+        if fields is not None:
+            fields = (*fields, *constituents)
         divided: Sequence[Jets | None]
         if self.stream:
             divided = self._divided_files(shares, seed)
         else:
-            jets = self._read(self.files, features, progress, self.entries)
+            jets = self._read(self.files, fields, progress, self.entries)
             divided = split(jets, shares, by=self.by, seed=seed)
         parts: list[Jets | None] = []
         for files, part, share in zip(own, divided, shares, strict=True):
@@ -98,7 +109,7 @@ class JetSample:
             elif self.stream:
                 parts.append(JetFiles(files, self._options()))
             else:
-                parts.append(self._read(files, features, progress, None))
+                parts.append(self._read(files, fields, progress, None))
         if parts[0] is None:
             raise InputError(f"no jets are left to train on: fractions are {self.fractions}")
         return Parts(*parts)
@@ -159,11 +170,15 @@ class JetSample:
         return {name: getattr(self, name) for name in names}
 
     def _read(
-        self, files: Paths, features: Features, progress: bool, entries: int | None
+        self,
+        files: Paths,
+        fields: tuple[str, ...] | None,
+        progress: bool,
+        entries: int | None,
     ) -> ak.Array:
         return read(
             files,
-            fields=features.fields,
+            fields=fields,
             entry_stop=entries,
             progress=progress,
             keep=self.keep,

@@ -204,7 +204,7 @@ def test_a_missing_file_names_the_nearest(net: Net, tmp_path: Path) -> None:
 def test_a_newer_format_asks_for_an_upgrade(net: Net, tmp_path: Path) -> None:
     save(net, tmp_path / "net.safetensors")
     path = changed(tmp_path / "net.safetensors", lambda h: h.update(format=3, hepgen="2.1.0"))
-    told = r"was written by hepgen 2\.1\.0 in format 3; this hepgen \S+ reads up to format 1; upgr"
+    told = r"was written by hepgen 2\.1\.0 in format 3; this hepgen \S+ reads up to format 2; upgr"
     with pytest.raises(CheckpointError, match=told):
         load(path)
 

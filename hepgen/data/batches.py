@@ -3,7 +3,7 @@
 A batch is a ``torch_geometric.data.Batch``, so every layer and transform of torch_geometric works
 on it; ``batch[i]`` and ``to_data_list()`` give single jets.
 
-Shapes: B jets, N constituents of all jets end to end, F features.
+Shapes: B jets, N constituents of all jets end to end, F features, T targets.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def make_batch(
     pos: Tensor | None = None,
     y: Tensor | None = None,
     weight: Tensor | None = None,
+    targets: Tensor | None = None,
+    constituent_y: Tensor | None = None,
 ) -> Batch:
     """One packed batch of B jets.
 
@@ -33,14 +35,16 @@ def make_batch(
         pos: (delta_eta, delta_phi) to the jet axis, shape (N, 2).
         y: class index of each jet, shape (B,), int64.
         weight: weight of each jet in the loss, shape (B,).
+        targets: what is to be predicted of each jet besides its class, shape (B, T).
+        constituent_y: class index of each constituent, shape (N,), int64.
 
     Returns:
         A torch_geometric batch with these attributes, and ``batch``, the jet of each constituent,
         shape (N,), int64.
     """
     batch = torch.repeat_interleave(ptr.diff(), output_size=x.shape[0])
-    per_constituent = {"x": x, "pos": pos, "p4": p4}
-    per_jet = {"y": y, "weight": weight}
+    per_constituent = {"x": x, "pos": pos, "p4": p4, "constituent_y": constituent_y}
+    per_jet = {"y": y, "weight": weight, "targets": targets}
     fields = {k: v for k, v in (per_constituent | per_jet).items() if v is not None}
     made = Batch(ptr=ptr, batch=batch, **fields)
     # What torch_geometric notes when it collates single graphs, and needs to take them apart again.

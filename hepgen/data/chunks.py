@@ -79,13 +79,10 @@ def scan(
         chunks.append(
             Chunk(int(jets["file_index"][0]), int(entry[0]), int(entry[-1]) + 1, len(jets))
         )
-        if classes is None:
-            counts += len(jets)
-        else:
-            index = class_index(jets, classes)
-            more, weights = class_sums(jet_weights(jets), index, len(classes))
-            counts += more
-            sums += weights
+        index = np.zeros(len(jets), np.int64) if classes is None else class_index(jets, classes)
+        more, weights = class_sums(jet_weights(jets), index, len(counts))
+        counts += more
+        sums += weights
     return Scan(tuple(chunks), counts, sums)
 
 

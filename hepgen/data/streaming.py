@@ -5,7 +5,7 @@ jets of each; a few chunks, a pool, are in memory together, and every batch has 
 them. So its jets come from ``pool`` places of the sample, and from all classes even where each has
 its own files. All of it is a pure function of (seed, epoch): an epoch can be taken up at any batch.
 
-Shapes: B jets, N constituents of all jets end to end, F features, K classes.
+Shapes: B jets, N constituents of all jets end to end, F features, K classes, T targets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from hepgen.data.chunks import Chunk, ChunkReader, scan
 from hepgen.data.epochs import Steps, permutation
 from hepgen.data.features import Features
 from hepgen.data.labels import ClassWeights, class_index, jet_weights, normalisation
-from hepgen.data.packed import Memory, PackedJets, compute, join
+from hepgen.data.packed import Memory, PackedJets, compute, join, rows_of
+from hepgen.data.targets import constituent_fields, kept_columns, target_values, with_label_columns
+from hepgen.data.targets import constituent_labels as labels_of
 from hepgen.io.files import Files
 
 __all__ = ["StreamedBatches"]
@@ -49,13 +51,15 @@ class StreamedBatches:
     Args:
         files: as for `hepgen.io.read`.
         features: what ``x`` holds.
-        classes: names of the K classes; None for batches without ``y`` and ``weight``.
+        classes: names of the K classes; None for batches without ``y``.
         batch_size: greatest number of jets in a batch (see `hepgen.data.epochs.Steps`).
         shuffle: whether each epoch has its own random order; otherwise that of the files.
         seed: of the orders.
         rank: which of the processes that train together this is.
         world_size: number of these processes; each gets its own jets, and equally many batches.
         class_weights: as for `PackedJets.pack`.
+        targets: as for `PackedJets.pack`; columns of the file that they need are read.
+        constituent_labels: as for `PackedJets.pack`.
         step: entries of a chunk.
         pool: how many chunks are mixed.
         **options: schema, tree, collection, labels and where, as for `hepgen.io.read`.
@@ -77,6 +81,8 @@ class StreamedBatches:
         rank: int = 0,
         world_size: int = 1,
         class_weights: ClassWeights = None,
+        targets: Sequence[str] = (),
+        constituent_labels: str | None = None,
         step: int = 10_000,
         pool: int = 4,
         **options: Any,
@@ -91,13 +97,15 @@ class StreamedBatches:
         self.pool = pool if shuffle else 1
         if classes is not None and options.get("labels") is None:
             options["labels"] = list(classes)
+        self.targets, self.constituent_labels = tuple(targets), constituent_labels
         self.options = options
         seen = scan(files, self.classes, step=step, options=options)
         self.chunks = seen.chunks
         self._free: SimpleQueue[Memory] = SimpleQueue()
         self._factors = None
-        if self.classes is not None:
-            self._factors = normalisation(seen.counts, seen.sums, self.classes, class_weights)
+        if self.classes is not None or self.targets or constituent_labels is not None:
+            known = self.classes or ()
+            self._factors = normalisation(seen.counts, seen.sums, known, class_weights)
         self._steps = Steps(int(seen.counts.sum()), batch_size, rank, world_size)
 
     def __len__(self) -> int:
@@ -160,7 +168,11 @@ class StreamedBatches:
 
     def _packed(self, parts: Iterable[_Part]) -> Iterator[tuple[PackedJets, Memory]]:
         """The parts in order, read and packed in a thread, up to a pool ahead."""
-        reader = ChunkReader(self.files, fields=self.features.fields, **self.options)
+        fields = self.features.fields
+        if fields is not None:
+            fields = (*fields, *constituent_fields(self.constituent_labels))
+        keep = tuple(kept_columns(self.targets, self.constituent_labels))
+        reader = ChunkReader(self.files, fields=fields, keep=keep, **self.options)
         thread = ThreadPoolExecutor(1, "hepgen-reading")
         ahead: deque[Future[tuple[PackedJets, Memory]]] = deque()
         try:
@@ -180,13 +192,21 @@ class StreamedBatches:
         except Empty:
             memory = Memory()
         jets = reader.read(part.chunk)
-        chosen = self.features.constituents(jets)
+        chosen = self.features.constituents(with_label_columns(jets, self.constituent_labels))
         arrays = compute(self.features, chosen, order=part.jets, memory=memory)
-        if self.classes is None or self._factors is None:
-            return PackedJets(*arrays), memory
-        y = class_index(jets, self.classes)
-        weight = (jet_weights(jets) * self._factors[y]).astype(np.float32)
-        return PackedJets(*arrays, y[part.jets], weight[part.jets]), memory
+        more: dict[str, Any] = {}
+        if self.classes is not None:
+            more["y"] = class_index(jets, self.classes)
+        if self._factors is not None:
+            factors = self._factors[more.get("y", np.zeros(len(jets), np.int64))]
+            more["weight"] = (jet_weights(jets) * factors).astype(np.float32)
+        if self.targets:
+            more["targets"] = target_values(jets, self.targets)
+        more = {name: values[part.jets] for name, values in more.items()}
+        if self.constituent_labels is not None:
+            rows = rows_of(chosen.offsets, part.jets, arrays[-1])
+            more["constituent_y"] = labels_of(chosen, self.constituent_labels)[rows]
+        return PackedJets(*arrays, **more), memory
 
 
 class _Pool:

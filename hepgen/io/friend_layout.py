@@ -53,7 +53,8 @@ class FriendLayout:
 
     Args:
         source: the input.
-        classes: names of the classes.
+        classes: names of the classes, and of other columns that a model gives.
+        estimates: those of them that are no classes.
         counts: jets of the entries; None where each entry is a jet.
         name: name of the model, in branches of lists.
         observers: further columns, branches of the input or else fields of the jets.
@@ -73,9 +74,10 @@ class FriendLayout:
         counts: JetCounts | None,
         name: str,
         observers: Sequence[str],
+        estimates: Sequence[str] = (),
     ) -> None:
         self._source = source
-        self._classes = tuple(classes)
+        self._classes = tuple(name for name in classes if name not in estimates)
         self._name = name
         self._collection = counts.collection if counts else None
         columns = set(source.names)
@@ -85,8 +87,8 @@ class FriendLayout:
         self.from_file = list(dict.fromkeys([*event, *copied]))
         self.counters: dict[str, str] = {}
         if counts is None:
-            self.branches = {name: branch_name("score", name) for name in classes}
-            self.branches |= {name: branch_name(name) for name in self.from_jets}
+            self.branches = {name: branch_name("score", name) for name in self._classes}
+            self.branches |= {name: branch_name(name) for name in (*estimates, *self.from_jets)}
         else:
             prefix = branch_name(counts.collection or "Jet", name)
             own = [*classes, *self.from_jets]

@@ -51,7 +51,9 @@ class FriendWriter:
     Args:
         path: the file to write.
         of: the input file, ``file.root:tree`` too.
-        classes: names of the classes.
+        classes: names of the classes, and of other columns that a model gives.
+        estimates: those of them that are no classes; where an entry is a jet their branches have
+            their own names.
         schema: what the input follows, as for `hepgen.read`; None recognises it.
         collection: the jets, such as "FatJet"; None for the usual ones.
         one_per_entry: take each entry for a jet, without looking for a schema.
@@ -84,6 +86,7 @@ class FriendWriter:
         *,
         of: PathLike,
         classes: Sequence[str],
+        estimates: Sequence[str] = (),
         schema: Any = None,
         collection: str | None = None,
         one_per_entry: bool = False,
@@ -107,6 +110,7 @@ class FriendWriter:
             self._layout = FriendLayout(
                 self._source,
                 classes=self.classes,
+                estimates=estimates,
                 counts=self._counts,
                 name=name or "hepgen",
                 observers=observers,

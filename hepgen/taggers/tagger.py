@@ -1,26 +1,27 @@
-"""What every tagger is: jets in, one logit for each class out.
+"""What every tagger is: jets in, outputs of a head out, by default one logit for each class.
 
-Shapes: B jets, N constituents of all jets end to end, F features, K classes.
+Shapes: B jets, N constituents of all jets end to end, F features, K classes, S scores.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hepgen.data import Batch, Batches, Features, JetFiles, PackedJets, StreamedBatches
+from hepgen.heads import Classification, Head
+from hepgen.taggers.progress import Bar
 from hepgen.taggers.threads import map_in_threads
 
 if TYPE_CHECKING:
@@ -46,8 +47,23 @@ class Paper:
     arxiv: str
 
 
-class Tagger(nn.Module, ABC):
-    """Jets to class probabilities.
+class _Complete(ABCMeta):
+    """What a tagger needs once its constructor, and that of its subclass, is through."""
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """Of the constructor, which ``__call__`` would hide."""
+        whole = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+    def __call__(cls, *arguments: Any, **named: Any) -> Any:
+        made = super().__call__(*arguments, **named)
+        made.add_constituent_layer()
+        return made
+
+
+class Tagger(nn.Module, ABC, metaclass=_Complete):
+    """Jets to class probabilities, or whatever else its head gives.
 
     A tagger is a subclass with ``__init__(self, features, classes, ...)`` and ``forward``. Other
     arguments of ``__init__`` have defaults and are kept as attributes of their own names, as in
@@ -55,13 +71,20 @@ class Tagger(nn.Module, ABC):
     constituents or on the other jets of the batch. ``predict`` on a CPU runs it in several threads
     at once.
 
+    Where an architecture has a vector for each constituent before it pools them, ``forward`` is
+    ``self.pooled(self.latents(jets), jets)``, and ``latent_width`` the width of the vectors: labels
+    of constituents (`hepgen.heads.AuxiliaryLabels`) are learnt from them.
+
     Args:
         features: what enters of each constituent; they have F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head, a task of another
+            kind (`hepgen.heads`).
 
     Attributes:
         features: as given.
-        classes: as given, a tuple.
+        head: what is learnt; `Classification` of the names if names were given.
+        classes: names of the classes, a tuple; empty for a head without.
+        score_names: names of the S columns of ``predict``; those of the classes for classification.
         width: number of outputs of ``forward`` for a jet, that of the last layer.
         inputs: tensors of a batch that ``forward`` reads, besides ``ptr``.
         paper: where the architecture is from; None for one's own.
@@ -69,7 +92,8 @@ class Tagger(nn.Module, ABC):
             cache.
 
     Raises:
-        ValueError: no features, fewer than two classes, or two of one name.
+        ValueError: no features, fewer than two classes, two of one name, or a head with labels of
+            constituents and an architecture without latent vectors.
         TypeError: the classes are no sequence of names.
     """
 
@@ -77,19 +101,16 @@ class Tagger(nn.Module, ABC):
     paper: ClassVar[Paper | None] = None
     chunk: ClassVar[int] = 64
 
-    def __init__(self, features: Features, classes: Sequence[str]) -> None:
+    def __init__(self, features: Features, classes: Sequence[str] | Head) -> None:
         super().__init__()
-        if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-            raise TypeError(f"classes should be a sequence of names, not {classes!r}")
-        if len(classes) < 2 or len(set(classes)) < len(classes):
-            raise ValueError(
-                f"classes should be two or more, of different names, not {list(classes)}"
-            )
+        head = classes if isinstance(classes, Head) else Classification(classes)
         if len(features) == 0:
             raise ValueError("a tagger needs one feature at least")
         self.features = features
-        self.classes = tuple(classes)
-        self.width = len(self.classes)
+        self.head = head
+        self.classes = head.classes
+        self.score_names = head.names
+        self.width = head.width
 
     @abstractmethod
     def forward(self, jets: Batch) -> Tensor:
@@ -102,44 +123,91 @@ class Tagger(nn.Module, ABC):
             Shape (B, K); a jet without constituents has logits too.
         """
 
-    def loss(self, jets: Batch) -> Tensor:
-        """Mean over the jets of weight times cross entropy, at least in float32.
+    def add_constituent_layer(self) -> None:
+        """Give the head its outputs for constituents, from their latent vectors, if it wants any.
+
+        It is called once the constructor is through.
+
+        Raises:
+            ValueError: the architecture has no latent vectors.
+        """
+        if not self.head.constituent_width:
+            return
+        if not hasattr(self, "latents"):
+            from hepgen import taggers
+
+            able = [name for name in taggers.__all__ if hasattr(getattr(taggers, name), "latents")]
+            raise ValueError(
+                f"{type(self.head).__name__} needs a vector for each constituent, which "
+                f"{type(self).__name__} does not have; taggers with latents: {', '.join(able)}"
+            )
+        self.constituent_layer = nn.Linear(
+            cast(int, self.latent_width), self.head.constituent_width
+        )
+
+    def outputs(self, jets: Batch) -> tuple[Tensor, Tensor | None]:
+        """What the head gets.
 
         Args:
-            jets: packed jets with ``y``; those without ``weight`` count as 1. Weights may be
-                negative; they are not normalised here.
+            jets: packed jets.
+
+        Returns:
+            Those of ``forward``, (B, width), and for a head with labels of constituents
+            (N, constituent_width), else None.
+        """
+        if not self.head.constituent_width:
+            return self(jets), None
+        pooling: Any = self
+        latents = pooling.latents(jets)
+        return pooling.pooled(latents, jets), self.constituent_layer(latents)
+
+    def loss(self, jets: Batch) -> Tensor:
+        """Mean over the jets of weight times the loss of the head, at least in float32.
+
+        Args:
+            jets: packed jets with ``y`` for classes, and what else the head wants; those without
+                ``weight`` count as 1. Weights may be negative; they are not normalised here.
 
         Returns:
             A scalar, 0 for a batch of no jets.
 
         Raises:
-            ValueError: the batch lacks labels, an input, or has another number of features.
+            ValueError: the batch lacks labels, targets, an input, or has another number of
+                features; a head that was to be fitted is not.
         """
-        self._check(jets, "y")
-        logits = self(jets)
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        losses = functional.cross_entropy(logits, jets.y, reduction="none")
-        if jets.get("weight") is not None:
-            losses = losses * jets.weight
-        mean: Tensor = losses.sum() / max(1, losses.shape[0])
-        return mean
+        self._check(jets, *self._to_learn())
+        outputs, constituents = self.outputs(jets)
+        return self.head.loss(outputs, jets, constituents)
 
-    def accuracy(self, jets: Batch) -> Tensor:
+    @property
+    def accuracy(self) -> Callable[[Batch], Tensor]:
         """Share of the jets whose highest logit is that of their class, without weights.
 
-        Args:
-            jets: packed jets with ``y``.
-
-        Returns:
-            A scalar, NaN for a batch of no jets.
+        It is a function of packed jets with ``y`` that gives a scalar, NaN for a batch of no jets,
+        and raises ValueError where the batch lacks labels, an input, or has another number of
+        features. A tagger whose head has no classes has no such attribute.
 
         Raises:
-            ValueError: the batch lacks labels, an input, or has another number of features.
+            AttributeError: the head has no classes.
         """
+        if not self.classes:
+            raise AttributeError(f"{type(self.head).__name__} tells no classes apart")
+        return self._accuracy
+
+    def _accuracy(self, jets: Batch) -> Tensor:
         self._check(jets, "y")
-        right: Tensor = self(jets).argmax(dim=1) == jets.y
+        right: Tensor = self.head.class_logits(self(jets)).argmax(dim=1) == jets.y
         return right.float().mean()
+
+    def _to_learn(self) -> list[str]:
+        """Tensors of a batch that the loss of the head needs."""
+        head = self.head
+        wanted = {
+            "y": head.classes,
+            "targets": head.targets,
+            "constituent_y": head.constituent_width,
+        }
+        return [name for name, needed in wanted.items() if needed]
 
     def batches(
         self,
@@ -162,6 +230,7 @@ class Tagger(nn.Module, ABC):
             rank: which of the processes that train together this is.
             world_size: number of these processes.
             class_weights: factors on the weights of the classes, see `PackedJets.pack`.
+                Targets of the head are taken from the fields of the jets, or from their files.
 
         Returns:
             Something with ``len()`` and ``epoch(epoch, start)``.
@@ -169,10 +238,17 @@ class Tagger(nn.Module, ABC):
         Raises:
             ValueError: class weights for jets that are packed already, and what packing raises.
         """
+        learnt: dict[str, Any] = {
+            "targets": self.head.targets,
+            "constituent_labels": self.head.constituent_labels,
+        }
+        if class_weights is not None and not self.classes:
+            raise ValueError(f"class_weights={class_weights!r} for a head without classes")
         if isinstance(jets, JetFiles):
             return jets.batches(
                 self.features,
-                self.classes,
+                self.classes or None,
+                **learnt,
                 batch_size=batch_size,
                 shuffle=shuffle,
                 seed=seed,
@@ -181,7 +257,9 @@ class Tagger(nn.Module, ABC):
                 class_weights=class_weights,
             )
         if not isinstance(jets, PackedJets):
-            jets = PackedJets.pack(jets, self.features, self.classes, class_weights=class_weights)
+            jets = PackedJets.pack(
+                jets, self.features, self.classes or None, class_weights=class_weights, **learnt
+            )
         elif class_weights is not None:
             raise ValueError(
                 "class_weights are for jets that are not packed yet; give them to PackedJets.pack"
@@ -196,7 +274,7 @@ class Tagger(nn.Module, ABC):
         device: str | torch.device | None = None,
         progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Probabilities of the classes.
+        """Probabilities of the classes, or what else the scores of the head are.
 
         Args:
             jets: as `hepgen.io.read` gives them, or packed already.
@@ -205,7 +283,8 @@ class Tagger(nn.Module, ABC):
             progress: show a bar.
 
         Returns:
-            Shape (B, K), float32, in the order of the jets; rows sum to 1. Shape (0, K) of no jets.
+            Shape (B, S), float32, in the order of the jets, one column for each of `score_names`;
+            for classification K probabilities that sum to 1. Shape (0, S) of no jets.
 
         Raises:
             ValueError: ``batch_size`` < 1, or other features than the model's in packed jets.
@@ -219,12 +298,12 @@ class Tagger(nn.Module, ABC):
             on_cpu = place.type == "cpu"
             step = min(batch_size, self.chunk) if on_cpu else batch_size
             slices = [slice(i, i + step) for i in range(0, len(packed), step)]
-            advance = _Bar(len(packed), progress)
+            advance = Bar(len(packed), progress)
 
             def score(some: slice) -> NDArray[np.float32]:
                 batch = packed.batch(some).to(place)
                 self._check(batch)
-                scores = functional.softmax(self(batch).float(), dim=1).cpu().numpy()
+                scores: NDArray[np.float32] = self.head.scores(self(batch).float()).cpu().numpy()
                 advance(len(scores))
                 return scores
 
@@ -232,7 +311,7 @@ class Tagger(nn.Module, ABC):
                 # A compiled model is not to be entered by several threads.
                 alone = not on_cpu or self._compiled_call_impl is not None
                 parts = list(map(score, slices)) if alone else map_in_threads(score, slices)
-        return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
+        return np.concatenate([np.empty((0, len(self.score_names)), np.float32), *parts])
 
     def config(self) -> dict[str, Any]:
         """Arguments of the constructor besides features and classes, as JSON can hold them.
@@ -279,9 +358,22 @@ class Tagger(nn.Module, ABC):
         name = type(self).__name__
         lacking = [tensor for tensor in (*self.inputs, *more) if jets.get(tensor) is None]
         if lacking:
-            hint = "; labels come with PackedJets.pack(jets, features, classes)" if more else ""
+            hint = ""
+            if lacking and more:
+                head = self.head
+                asked = [f"{list(head.classes)}" if head.classes else "None"]
+                asked += [f"targets={list(head.targets)}"] if head.targets else []
+                asked += [f"constituent_labels={head.constituent_labels!r}"] * bool(
+                    head.constituent_width
+                )
+                hint = f"; labels come with PackedJets.pack(jets, features, {', '.join(asked)})"
             raise ValueError(
                 f"{name} needs {', '.join(lacking)} of a batch, which has {jets.keys()}{hint}"
+            )
+        if "targets" in more and jets.targets.shape[1] != len(self.head.targets):
+            raise ValueError(
+                f"{name} learns {', '.join(self.head.targets)}; the batch has "
+                f"{jets.targets.shape[1]} targets"
             )
         if jets.x.shape[1] != len(self.features):
             raise ValueError(
@@ -302,22 +394,3 @@ class Tagger(nn.Module, ABC):
             for module, mode in modes.items():
                 module.training = mode
             self.to(home)
-
-
-class _Bar:
-    """A progress bar that threads may advance, or nothing."""
-
-    def __init__(self, total: int, visible: bool) -> None:
-        from rich.progress import Progress
-
-        self._bar = Progress(disable=not visible)
-        self._task = self._bar.add_task("predict", total=total)
-
-    def __enter__(self) -> None:
-        self._bar.__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        self._bar.__exit__(*exception)
-
-    def __call__(self, jets: int) -> None:
-        self._bar.advance(self._task, jets)
