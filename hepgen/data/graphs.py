@@ -89,17 +89,20 @@ def knn_padded(x: Tensor, ptr: Tensor, k: int) -> Tensor:
     return torch.nn.functional.pad(rows, (0, k - rows.shape[1]), value=-1)
 
 
-def all_pairs(ptr: Tensor) -> Tensor:
-    """All ordered pairs (i, j), i != j, of constituents of the same jet.
+def all_pairs(ptr: Tensor, *, loops: bool = False) -> Tensor:
+    """All ordered pairs (i, j) of constituents of the same jet.
+
+    One operator to torch.compile and torch.export, ``hepgen::all_pairs``.
 
     Args:
         ptr: offsets of the jets, shape (B + 1,), int64.
+        loops: whether i = j is a pair, too.
 
     Returns:
         Edges (2, E), int64, ascending in i and then in j. As edges of torch_geometric, from i to
         j, they are the same graph as from j to i.
     """
-    pairs: Tensor = _all_pairs(ptr)
+    pairs: Tensor = _all_pairs(ptr, loops)
     return pairs
 
 
@@ -118,19 +121,19 @@ def _(x: Tensor, ptr: Tensor, k: int) -> Tensor:
 
 
 @torch.library.custom_op("hepgen::all_pairs", mutates_args=())
-def _all_pairs(ptr: Tensor) -> Tensor:
+def _all_pairs(ptr: Tensor, loops: bool = False) -> Tensor:
     if ptr.device.type == "cpu":
-        return torch.from_numpy(kernels.all_pairs(ptr.numpy()))
+        return torch.from_numpy(kernels.all_pairs(ptr.numpy(), loops))
     counts = ptr.diff()
-    others = torch.repeat_interleave(counts - 1, counts)  # (N,)
+    others = torch.repeat_interleave(counts if loops else counts - 1, counts)  # (N,)
     i = torch.repeat_interleave(others)  # (E,)
     first = torch.repeat_interleave(ptr[:-1], counts)  # (N,) first constituent of the own jet
     place = torch.arange(i.numel(), device=ptr.device) - (others.cumsum(0) - others)[i]
     j = first[i] + place
-    return torch.stack([i, j + (j >= i)])
+    return torch.stack([i, j if loops else j + (j >= i)])
 
 
 @_all_pairs.register_fake
-def _(ptr: Tensor) -> Tensor:
+def _(ptr: Tensor, loops: bool = False) -> Tensor:
     size = torch.library.get_ctx().new_dynamic_size()
     return ptr.new_empty((2, size))

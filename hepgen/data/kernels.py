@@ -125,22 +125,28 @@ def hardest(pt: Floats, offsets: Indices, most: int) -> tuple[Indices, Indices]:
 
 
 @njit(cache=True, nogil=True)
-def all_pairs(offsets: Indices) -> Indices:
-    """Ordered pairs (i, j), i != j, of constituents of one jet, (2, E), ascending in i, then j."""
+def all_pairs(offsets: Indices, loops: bool = False) -> Indices:
+    """Ordered pairs (i, j) of constituents of one jet, (2, E), ascending in i, then j.
+
+    Args:
+        offsets: (B + 1,) jets in N.
+        loops: whether i = j is a pair, too.
+    """
     size = 0
     for jet in range(len(offsets) - 1):
         count = offsets[jet + 1] - offsets[jet]
-        size += count * (count - 1)
+        size += count * (count if loops else count - 1)
     pairs = np.empty((2, size), np.int64)
     edge = 0
     for jet in range(len(offsets) - 1):
         start, stop = offsets[jet], offsets[jet + 1]
         for i in range(start, stop):
-            for j in range(start, i):
+            before, after = (i + 1, i + 1) if loops else (i, i + 1)
+            for j in range(start, before):
                 pairs[0, edge] = i
                 pairs[1, edge] = j
                 edge += 1
-            for j in range(i + 1, stop):
+            for j in range(after, stop):
                 pairs[0, edge] = i
                 pairs[1, edge] = j
                 edge += 1

@@ -9,6 +9,7 @@ from hepgen.taggers.lorentz_net import LorentzNet
 from hepgen.taggers.p_cnn import PCNN
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
+from hepgen.taggers.pelican import PELICAN
 from hepgen.taggers.tagger import Tagger
 from hepgen.taggers.topo_dnn import TopoDNN
 
@@ -16,6 +17,7 @@ __all__ = [
     "EnergyFlowNetwork",
     "LorentzNet",
     "PCNN",
+    "PELICAN",
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",

@@ -115,23 +115,24 @@ def test_edges_go_from_neighbour_to_centre_and_feed_torch_geometric() -> None:
     assert EdgeConv(torch.nn.Linear(4, 5))(x, edges).shape == (25, 5)
 
 
-@given(sizes)
-def test_all_pairs_are_all_pairs(counts: list[int]) -> None:
+@given(sizes, st.booleans())
+def test_all_pairs_are_all_pairs(counts: list[int], loops: bool) -> None:
     ptr = torch.tensor([0, *np.cumsum(counts).tolist()])
     expected = [
         (i, j)
         for start, stop in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)
         for i in range(start, stop)
         for j in range(start, stop)
-        if i != j
+        if i != j or loops
     ]
-    assert list(map(tuple, all_pairs(ptr).t().tolist())) == expected
+    assert list(map(tuple, all_pairs(ptr, loops=loops).t().tolist())) == expected
 
 
 def test_operators_follow_the_rules_of_torch() -> None:
     x, ptr = points([10, 0, 5], 2)
     torch.library.opcheck(torch.ops.hepgen.knn.default, (x, ptr, 3))
     torch.library.opcheck(torch.ops.hepgen.all_pairs.default, (ptr,))
+    torch.library.opcheck(torch.ops.hepgen.all_pairs.default, (ptr, True))
 
 
 @pytest.mark.slow
@@ -147,4 +148,5 @@ def test_graphs_compile_without_a_break() -> None:
 def test_a_gpu_finds_the_same_graphs() -> None:
     x, ptr = points([60, 1, 0, 17], 2)
     assert torch.equal(knn(x.cuda(), ptr.cuda(), 16).cpu(), knn(x, ptr, 16))
-    assert torch.equal(all_pairs(ptr.cuda()).cpu(), all_pairs(ptr))
+    for loops in (False, True):
+        assert torch.equal(all_pairs(ptr.cuda(), loops=loops).cpu(), all_pairs(ptr, loops=loops))

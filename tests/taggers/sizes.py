@@ -10,6 +10,7 @@ from typing import Any
 
 SMALL: dict[str, dict[str, Any]] = {
     "LorentzNet": {"hidden": 24, "blocks": 3},
+    "PELICAN": {"hidden": 24, "message": 16, "blocks": 2, "scalar_channels": 4},
     "ParticleNet": {
         "conv_channels": ((16, 16, 16), (32, 32, 32), (48, 48, 48)),
         "fc_channels": (32,),
