@@ -6,21 +6,28 @@ add one is told by `Tagger`.
 
 from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
 from hepgen.taggers.lorentz_net import LorentzNet
+from hepgen.taggers.lstm import LSTM
+from hepgen.taggers.lund_net import LundNet, LundNet3
 from hepgen.taggers.p_cnn import PCNN
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
+from hepgen.taggers.particle_transformer import ParticleTransformer
 from hepgen.taggers.pelican import PELICAN
 from hepgen.taggers.tagger import Tagger
 from hepgen.taggers.topo_dnn import TopoDNN
 
 __all__ = [
     "EnergyFlowNetwork",
+    "LSTM",
     "LorentzNet",
+    "LundNet",
+    "LundNet3",
     "PCNN",
     "PELICAN",
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",
+    "ParticleTransformer",
     "Tagger",
     "TopoDNN",
 ]

@@ -9,13 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 SMALL: dict[str, dict[str, Any]] = {
+    "LSTM": {"hidden": 48, "fc_channels": (32,)},
     "LorentzNet": {"hidden": 24, "blocks": 3},
+    "LundNet": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
+    "LundNet3": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
     "PELICAN": {"hidden": 24, "message": 16, "blocks": 2, "scalar_channels": 4},
     "ParticleNet": {
         "conv_channels": ((16, 16, 16), (32, 32, 32), (48, 48, 48)),
         "fc_channels": (32,),
     },
     "PCNN": {"stem": 16, "stages": ((16, 16), (16,), (32,)), "fc_channels": (32,)},
+    "ParticleTransformer": {
+        "embed_channels": (16, 32, 24),
+        "pair_channels": (12, 8),
+        "heads": 4,
+        "num_blocks": 2,
+    },
 }
 
 # Steps and jets in each, where thirty steps on three times 48 jets teach too little: a network that
