@@ -37,6 +37,11 @@ def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
         norm = cast(nn.BatchNorm1d, norm)
         mean, var, weight, bias = norm.running_mean, norm.running_var, norm.weight, norm.bias
         return functional.batch_norm(x, mean, var, weight, bias, training=False, eps=norm.eps)
+    if torch.compiler.is_compiling() and not norm.training:
+        # torch's own asks whether there are any values, which the compiler may not know.
+        norm = cast(nn.BatchNorm1d, norm)
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        return (x - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias
     return cast(Tensor, norm(x))
 
 
