@@ -1,16 +1,14 @@
 """Unordered pairs of the constituents of each jet, each with itself too, and where they stand.
 
-The pairs of a jet of n constituents are rows of a lower triangle: (0, 0), (1, 0), (1, 1), (2, 0)...;
-those of the next jet follow. Quantities that do not ask which of two comes first are computed for
-them alone, n (n + 1) / 2 instead of the P^2 of a padded square.
+The pairs of a jet of n constituents are rows of a lower triangle: (0, 0), (1, 0), (1, 1), (2, 0),
+...; those of the next jet follow. Quantities that do not ask which of two comes first are computed
+for them alone, n (n + 1) / 2 instead of the P^2 of a padded square.
 
 Shapes: B jets, N constituents of all jets end to end, P places of the largest jet, E pairs; ``ptr``
 has B + 1 entries.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,19 +36,24 @@ def unordered_pairs(ptr: Tensor) -> Tensor:
     return pairs
 
 
-def pair_places(ptr: Tensor) -> Tensor:
+def pair_places(ptr: Tensor, rows: Tensor) -> Tensor:
     """Which pair belongs to two places of a padded jet.
-
-    One operator to torch.compile and torch.export, ``hepgen::pair_places``.
 
     Args:
         ptr: offsets of the jets in N, shape (B + 1,), int64.
+        rows: what `hepgen.taggers.dense.places` gives, shape (B, P).
 
     Returns:
         Rows of what `unordered_pairs` gives, shape (B, P, P), int64, symmetric in the last two; -1
-        where a place is empty. P is at least 1, as in `hepgen.taggers.dense.places`.
+        where a place is empty.
     """
-    return _pair_places(ptr)  # type: ignore[no-any-return]
+    counts = ptr.diff()
+    triangles = counts * (counts + 1) // 2
+    first = triangles.cumsum(0) - triangles  # (B,)
+    place = torch.arange(rows.shape[1], device=ptr.device)
+    later, earlier = torch.maximum(place, place[:, None]), torch.minimum(place, place[:, None])
+    pair = first[:, None, None] + later * (later + 1) // 2 + earlier  # (B, P, P)
+    return torch.where(later < counts[:, None, None], pair, -1)
 
 
 @njit(cache=True, nogil=True)
@@ -70,19 +73,6 @@ def _triangles(offsets: Indices) -> Indices:
     return pairs
 
 
-@njit(cache=True, nogil=True)
-def _squares(offsets: Indices, most: int) -> Indices:
-    rows: Any = np.full((len(offsets) - 1, most, most), -1, np.int64)
-    row = 0
-    for jet in range(len(offsets) - 1):
-        for i in range(offsets[jet + 1] - offsets[jet]):
-            for j in range(i + 1):
-                rows[jet, i, j] = row
-                rows[jet, j, i] = row
-                row += 1
-    return rows  # type: ignore[no-any-return]
-
-
 @torch.library.custom_op("hepgen::unordered_pairs", mutates_args=())
 def _unordered_pairs(ptr: Tensor) -> Tensor:
     return torch.from_numpy(_triangles(ptr.cpu().numpy())).to(ptr.device)
@@ -91,16 +81,3 @@ def _unordered_pairs(ptr: Tensor) -> Tensor:
 @_unordered_pairs.register_fake
 def _(ptr: Tensor) -> Tensor:
     return ptr.new_empty((2, torch.library.get_ctx().new_dynamic_size()))
-
-
-@torch.library.custom_op("hepgen::pair_places", mutates_args=())
-def _pair_places(ptr: Tensor) -> Tensor:
-    offsets = ptr.cpu().numpy()
-    most = max(1, int(np.diff(offsets).max(initial=0)))
-    return torch.from_numpy(_squares(offsets, most)).to(ptr.device)
-
-
-@_pair_places.register_fake
-def _(ptr: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size(min=1)
-    return ptr.new_empty((ptr.shape[0] - 1, size, size))

@@ -41,7 +41,7 @@ class Attention(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"the width should be a multiple of {heads} heads, not {width}")
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout = heads, nn.Dropout(dropout)
         self.in_proj = nn.Linear(width, 3 * width)
         self.out_proj = nn.Linear(width, width)
 
@@ -57,12 +57,17 @@ class Attention(nn.Module):
         Returns:
             Shape (N, C).
         """
+        width = x.shape[1]
         qkv = to_dense(self.in_proj(x), rows)  # (B, P, 3 C)
-        query, key, value = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = attend(query, key, value, bias, self.dropout if self.training else 0.0)
+        split = qkv.view(*rows.shape, 3, self.heads, width // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, H, P, D)
+        mixed = attend(query, key, value, bias, self._dropped())
         packed = from_dense(mixed.transpose(1, 2).flatten(2), ptr, x.shape[0])  # (N, C)
         out: Tensor = self.out_proj(packed)
         return out
+
+    def _dropped(self) -> float:
+        return self.dropout.p if self.dropout.training else 0.0
 
     def of_token(self, token: Tensor, x: Tensor, rows: Tensor) -> Tensor:
         """What a token of each jet takes from itself and all constituents.
@@ -80,11 +85,11 @@ class Attention(nn.Module):
         pair = functional.linear(x, self.in_proj.weight[width:], self.in_proj.bias[width:])
         last = x.shape[0] - jets + torch.arange(jets, device=x.device)
         rows = torch.cat([last[:, None], rows], dim=1)  # (B, 1 + P)
-        dense = to_dense(pair, rows).unflatten(2, (2, self.heads, -1))
+        dense = to_dense(pair, rows).view(*rows.shape, 2, self.heads, width // self.heads)
         key, value = dense.permute(2, 0, 3, 1, 4)  # (B, H, 1 + P, D)
-        query = query.unflatten(1, (self.heads, 1, -1))  # (B, H, 1, D)
+        query = query.view(jets, self.heads, 1, width // self.heads)  # (B, H, 1, D)
         bias = key_bias(rows, query.dtype)
-        mixed = attend(query, key, value, bias, self.dropout if self.training else 0.0)
+        mixed = attend(query, key, value, bias, self._dropped())
         out: Tensor = self.out_proj(mixed.flatten(1))
         return out
 
@@ -132,5 +137,5 @@ def pair_bias(values: Tensor, pair_rows: Tensor) -> Tensor:
     """
     padded = functional.pad(values, (0, 0, 0, 1), value=ABSENT)  # (E + 1, H)
     rows = torch.where(pair_rows < 0, values.shape[0], pair_rows)
-    mirrored = padded.index_select(0, rows.flatten()).view(*rows.shape, -1)
+    mirrored = padded.index_select(0, rows.flatten()).view(*rows.shape, values.shape[1])
     return mirrored.permute(0, 3, 1, 2).contiguous()

@@ -25,8 +25,8 @@ BLOCK = 2048
 class PairEmbedding(nn.Module):
     r"""Batch normalisation, then layers: linear, batch normalisation, GELU.
 
-    Without gradients and in evaluation the normalisations are folded into the linear maps, and the
-    layers are applied to one block of pairs after another.
+    In evaluation the normalisations are folded into the linear maps; without gradients the layers
+    are applied to one block of pairs after another, which stays in the cache.
 
     Args:
         inputs: features of a pair.
@@ -50,40 +50,34 @@ class PairEmbedding(nn.Module):
         Returns:
             Shape (E, C).
         """
-        if self._blocks_apply(features):
+        if not self.training:
             return self._folded(features)
+        if torch.compiler.is_compiling():
+            # The compiler cannot know how many pairs there are.
+            torch._check(features.shape[0] > 1)  # type: ignore[no-untyped-call]
         x = features
         for layer in self.embed:
             x = batch_norm(layer, x) if isinstance(layer, nn.BatchNorm1d) else layer(x)
         return x
 
-    def _blocks_apply(self, features: Tensor) -> bool:
-        return (
-            not self.training
-            and not torch.is_grad_enabled()
-            and not torch.compiler.is_compiling()
-            and features.dtype == cast(Tensor, self.embed[1].weight).dtype
-            and not torch.is_autocast_enabled(features.device.type)
-        )
-
     def _folded(self, features: Tensor) -> Tensor:
         maps = self._maps()
-        out = features.new_empty(features.shape[0], maps[-1][1].shape[0])
-        for start in range(0, features.shape[0], BLOCK):
-            rows = slice(start, start + BLOCK)
-            x = features[rows]
-            for number, (weight, shift) in enumerate(maps, start=1):
-                x = torch.addmm(shift, x, weight)
-                if 3 * number < len(self.embed):
-                    x = functional.gelu(x)
-            out[rows] = x
-        return out
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._layers(features, maps)
+        return torch.cat([self._layers(some, maps) for some in torch.split(features, BLOCK)])
+
+    def _layers(self, x: Tensor, maps: list[tuple[Tensor, Tensor]]) -> Tensor:
+        for number, (weight, shift) in enumerate(maps, start=1):
+            x = torch.addmm(shift, x, weight)
+            if 3 * number < len(self.embed):
+                x = functional.gelu(x)
+        return x
 
     def _maps(self) -> list[tuple[Tensor, Tensor]]:
         """Linear maps (C_in, C_out) and shifts (C_out,) that include the normalisations."""
         scale, shift = _affine(self.embed[0])
         maps = []
-        for linear, norm in zip(self.embed[1::3], self.embed[2::3], strict=True):
+        for linear, norm in zip(list(self.embed)[1::3], list(self.embed)[2::3], strict=True):
             weight, bias = cast(Tensor, linear.weight), cast(Tensor, linear.bias)
             bias = bias + weight @ shift
             after, offset = _affine(norm)

@@ -31,7 +31,7 @@ def pair_features(p4: Tensor, pairs: Tensor) -> Tensor:
     In the type of the momenta, step by step as in weaver-core: of light constituents the mass is
     what rounding left of it, networks are trained on these numbers, and their weights give the same
     scores only for the same. One thing differs: where weaver's rapidity is infinite, for momenta
-    that rounding puts along the beam, it is that of `hepgen.kinematics.rapidity` here, kept within 30.
+    that rounding puts along the beam, it is that of `hepgen.kinematics.rapidity` here, 30 at most.
 
     Args:
         p4: four-momenta (E, px, py, pz) in GeV, shape (N, 4).

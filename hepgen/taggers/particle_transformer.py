@@ -1,4 +1,4 @@
-r"""Particle transformer: attention that knows what each two constituents have to do with each other.
+r"""Particle transformer: attention that knows how each two constituents lie to each other.
 
 H. Qu, C. Li and S. Qian, "Particle transformer for jet tagging", ICML 2022, arXiv:2202.03772.
 
@@ -102,7 +102,7 @@ class ParticleTransformer(InteractionTransformer):
             )
             for _ in range(num_blocks)
         )
-        self._begin(self.blocks)
+        self._begin(list(self.blocks))
 
     def interactions(self, p4: Tensor, ptr: Tensor) -> Tensor:
         """What each two constituents have to do with each other, shape (E, H)."""
@@ -112,7 +112,7 @@ class ParticleTransformer(InteractionTransformer):
     def transform(self, x: Tensor, interactions: Tensor, ptr: Tensor) -> Tensor:
         """The blocks between constituents (N, C), with interactions (E, H)."""
         rows = places(ptr)  # (B, P)
-        bias = pair_bias(interactions, pair_places(ptr))  # (B, H, P, P)
+        bias = pair_bias(interactions, pair_places(ptr, rows))  # (B, H, P, P)
         for block in self.blocks:
             x = block(x, rows, ptr, bias)
         return x

@@ -1,4 +1,4 @@
-"""Jets of about the same size together, so that little is padded and what is at work stays in cache.
+"""Jets of about the same size together, so that little is padded and all at work stays in cache.
 
 Jets are put in order of their size and cut into groups. For what each jet does alone the result is
 that of the whole batch at once. How many groups there are depends on the data, so that under
@@ -10,6 +10,7 @@ Shapes: B jets, N constituents of all jets end to end, E unordered pairs; ``ptr`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -42,10 +43,7 @@ class SizeGroups:
         self._rows = shift + torch.arange(size, device=ptr.device)
         cuts = _cuts(self.ptr.tolist(), most)
         pairs = functional.pad((counts * (counts + 1) // 2).cumsum(0), (1, 0))[cuts]
-        self.groups = [
-            self.ptr[start : stop + 1] - self.ptr[start]
-            for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
-        ]
+        self.groups = [self.ptr[i : j + 1] - self.ptr[i] for i, j in pairwise(cuts)]
         self._row_counts: list[int] = self.ptr[cuts].diff().tolist()
         self._pair_counts: list[int] = pairs.diff().tolist()
 
@@ -55,11 +53,11 @@ class SizeGroups:
 
     def rows(self, values: Tensor) -> tuple[Tensor, ...]:
         """Sorted values of the constituents, (N, ...), of each group."""
-        return values.split(self._row_counts)
+        return torch.split(values, self._row_counts)
 
     def pairs(self, values: Tensor) -> tuple[Tensor, ...]:
         """Sorted values of the unordered pairs, (E, ...), of each group."""
-        return values.split(self._pair_counts)
+        return torch.split(values, self._pair_counts)
 
     def join_rows(self, parts: Sequence[Tensor]) -> Tensor:
         """Values of the constituents of each group as (N, ...), in the order of the batch."""

@@ -69,7 +69,8 @@ class FeedForwardBlock(nn.Module):
         Returns:
             Shape (N, C).
         """
-        scaled = outcome.unflatten(1, (self.heads, -1)) * self.c_attn[:, None]  # (N, H, D)
+        split = outcome.view(x.shape[0], self.heads, x.shape[1] // self.heads)
+        scaled = split * self.c_attn[:, None]  # (N, H, D)
         if self.head_transpose:
             scaled = scaled.transpose(1, 2)  # (N, D, H)
         x = x + self.dropout(self.post_attn_norm(scaled.flatten(1)))

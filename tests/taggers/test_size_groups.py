@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from hepgen.data.pairs import unordered_pairs
@@ -22,10 +24,10 @@ def test_what_was_sorted_comes_back_in_the_order_of_the_batch() -> None:
     values = torch.arange(42.0).view(21, 2)
     torch.testing.assert_close(groups.join_rows(groups.rows(groups.sort(values))), values)
     sums = [
-        torch.stack([part[a:b].sum() for a, b in zip(ptr[:-1], ptr[1:], strict=True)])
+        torch.stack([part[a:b].sum() for a, b in pairwise(ptr)])
         for part, ptr in zip(groups.rows(groups.sort(values)), groups.groups, strict=True)
     ]
-    expected = torch.stack([values[a:b].sum() for a, b in zip(PTR[:-1], PTR[1:], strict=True)])
+    expected = torch.stack([values[a:b].sum() for a, b in pairwise(PTR)])
     torch.testing.assert_close(groups.join_jets(sums), expected)
 
 
