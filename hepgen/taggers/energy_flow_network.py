@@ -85,11 +85,12 @@ class EnergyFlowNetwork(Tagger):
 
     def latents(self, jets: Batch) -> Tensor:
         r""":math:`\Phi` of the directions (N, D), of constituents in the order of the batch."""
-        latent: Tensor = self.phi(centred(jets, pt_shares(jets)))
+        latent: Tensor = self.phi(centred(jets.pos, pt_shares(jets.p4, jets.ptr), jets.ptr))
         return latent
 
     def pooled(self, latents: Tensor, jets: Batch) -> Tensor:
         """Logits (B, K) from the latent vectors (N, D) of the constituents."""
-        summed = segment_sum(pt_shares(jets).to(latents.dtype) * latents, jets.ptr)  # (B, D)
+        shares = pt_shares(jets.p4, jets.ptr).to(latents.dtype)  # (N, 1)
+        summed = segment_sum(shares * latents, jets.ptr)  # (B, D)
         logits: Tensor = self.out(self.f(summed))
         return logits

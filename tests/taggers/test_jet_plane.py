@@ -25,14 +25,14 @@ def turned(angles: Tensor, by: float) -> Tensor:
 
 
 def upright(batch: Batch) -> Tensor:
-    shares = pt_shares(batch)
-    return along_axis(centred(batch, shares), shares, batch)
+    shares = pt_shares(batch.p4, batch.ptr)
+    return along_axis(centred(batch.pos, shares, batch.ptr), shares, batch.ptr)
 
 
 def test_shares_centres_and_axes_are_those_of_numpy(batch: Batch) -> None:
-    shares = pt_shares(batch)
-    angles = centred(batch, shares)
-    got = along_axis(angles, shares, batch).numpy()
+    shares = pt_shares(batch.p4, batch.ptr)
+    angles = centred(batch.pos, shares, batch.ptr)
+    got = along_axis(angles, shares, batch.ptr).numpy()
     for jet in range(len(COUNTS)):
         rows = slice(int(batch.ptr[jet]), int(batch.ptr[jet + 1]))
         r, p4 = batch.pos[rows].numpy(), batch.p4[rows].numpy()
@@ -69,5 +69,5 @@ def test_upright_jets_are_mirrored_with_the_jet(batch: Batch) -> None:
 
 def test_a_jet_without_momentum_has_shares_of_zero(batch: Batch) -> None:
     batch.p4 = torch.zeros_like(batch.p4)
-    assert (pt_shares(batch) == 0).all()
+    assert (pt_shares(batch.p4, batch.ptr) == 0).all()
     torch.testing.assert_close(upright(batch), batch.pos, rtol=0, atol=1e-15)
