@@ -27,7 +27,7 @@ _HOME = {
     "fit": "hepgen.training",
     "inspect": "hepgen.io",
     "iterate": "hepgen.io",
-    "load": "hepgen.checkpoint",
+    "load": "hepgen.loading",
     "load_exported": "hepgen.exported",
     "predict_files": "hepgen.prediction",
     "read": "hepgen.io",
@@ -72,11 +72,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from hepgen import data, io, kinematics, metrics, plots, taggers
-    from hepgen.checkpoint import load, save
+    from hepgen.checkpoint import save
     from hepgen.data import Batches, Features, JetFiles, PackedJets, StreamedBatches, split
     from hepgen.evaluation import compare, evaluate
     from hepgen.exported import export, load_exported
     from hepgen.io import InputError, inspect, iterate, read, write, write_friend
+    from hepgen.loading import load
     from hepgen.metrics import Estimate
     from hepgen.prediction import predict_files
     from hepgen.training import find_rate, fit

@@ -155,6 +155,27 @@ def _compare(words: list[str]) -> None:
     print(compare(**_arguments(parser, words)))
 
 
+def _convert(words: list[str]) -> None:
+    from hepgen.io.errors import WrongType
+    from hepgen.loading import load
+    from hepgen.taggers import Tagger
+
+    parser = _parser("convert")
+    parser.add_argument("path", metavar="WEIGHTS", type=str, help="what torch.save wrote, *.pt")
+    parser.add_argument("-o", "--output", required=True, help="the file to write, *.safetensors")
+    parser.add_argument("--like", type=str, required=True, help="weaver or lorentznet")
+    parser.add_argument("--config", type=str, help="YAML or preprocess.json of weaver")
+    parser.add_argument("--classes", type=list[str] | None, help="names, if config tells none")
+    parser.add_argument("--arguments", type=dict[str, Any] | None, help='such as {"k": 7}')
+    arguments = _arguments(parser, words)
+    output, more = arguments.pop("output"), arguments.pop("arguments") or {}
+    tagger = load(**arguments, **more)
+    if not isinstance(tagger, Tagger):
+        raise WrongType(f"{arguments['path']} holds {type(tagger).__name__}, which is no tagger")
+    tagger.save(output)
+    print(output)
+
+
 def _benchmark(words: list[str]) -> None:
     from hepgen.benchmark import benchmark_from_words
 
@@ -203,6 +224,7 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
     "compare": ("set several evaluations side by side, with errors", _compare),
     "benchmark": ("train several taggers on one sample and tabulate them", _benchmark),
+    "convert": ("take over weights of weaver or of the LorentzNet release", _convert),
     "export": ("write a tagger as a program of torch.export", _export),
 }
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hepgen.data.constituents import BLOCK, Constituents
 from hepgen.data.definitions import KNOWN, UNKNOWN, Feature
 from hepgen.data.finite import non_finite_error
+from hepgen.data.formulas import Formula, is_formula
 from hepgen.data.kernels import hardest, scatter, standardise
 from hepgen.io.errors import EmptyInput, MissingName, WrongType
 
@@ -127,9 +128,11 @@ class Features:
         The angles to the jet axis are always among them, for batches have them in ``pos``. None,
         which reads all, where a feature is a function that hepgen does not know.
         """
-        if any(function not in KNOWN for function in self.functions):
-            return None
-        needs = [name for function in self.functions for name in KNOWN[function].needs]
+        needs: list[str] = []
+        for function in self.functions:
+            if function not in KNOWN and not isinstance(function, Formula):
+                return None
+            needs += function.needs if isinstance(function, Formula) else KNOWN[function].needs
         return tuple(dict.fromkeys([*needs, "delta_eta", "delta_phi"]))
 
     def fit(self, jets: ak.Array) -> Features:
@@ -267,7 +270,7 @@ class Features:
                 raise MissingName.among(key, values, kind="key", where="the features")
         own = {function.__name__: function for function in functions}
         for name in values["names"]:
-            if name not in own and name not in _FUNCTIONS:
+            if name not in own and name not in _FUNCTIONS and not is_formula(name):
                 raise MissingName(
                     f"no feature {name!r} in hepgen.data.definitions; if it is a function of yours,"
                     f" give it: functions=[{name}]"
@@ -329,6 +332,8 @@ def _bounds(values: NDArray[np.float64]) -> list[float | None]:
 
 def _function(name: str | Feature) -> Feature:
     if isinstance(name, str):
+        if name not in _FUNCTIONS and is_formula(name):
+            return Formula(name)
         if name not in _FUNCTIONS:
             raise MissingName.among(
                 name, _FUNCTIONS, kind="feature", where="hepgen.data.definitions"
