@@ -107,7 +107,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: flo
     Returns:
         Shape (B, H, Q, D).
     """
-    bias = bias.to(query.dtype)  # autocast may have left it wider
+    # Autocast may have left it wider; and the compiler does not know P, so that it shall not ask.
+    bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
     return functional.scaled_dot_product_attention(query, key, value, bias, dropout)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hepgen.data import Batch, Features
 from hepgen.taggers.dense import places
 from hepgen.taggers.edge_conv import batch_norm
-from hepgen.taggers.size_groups import SizeGroups
+from hepgen.taggers.size_groups import SizeGroups, groups_apply
 from hepgen.taggers.tagger import Tagger
 from hepgen.taggers.transformer_blocks import ClassBlock
 from hepgen.taggers.trimming import trimmed
@@ -151,7 +151,7 @@ class InteractionTransformer(Tagger):
         Returns:
             Shape (N, C).
         """
-        if not _in_groups(x):
+        if not groups_apply(x):
             return self.transform(self.embed(x), self.interactions(p4, ptr), ptr)
         groups = SizeGroups(ptr, x.shape[0], self.group_rows)
         x, p4 = groups.sort(x), groups.sort(p4)
@@ -176,7 +176,7 @@ class InteractionTransformer(Tagger):
         Returns:
             Shape (B, K).
         """
-        if not _in_groups(x):
+        if not groups_apply(x):
             return self._classify(x, ptr)
         groups = SizeGroups(ptr, x.shape[0], self.group_rows)
         threads = not self.training and not torch.is_grad_enabled()
@@ -227,7 +227,3 @@ def from_weaver_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else tensor
         for name, tensor in state.items()
     }
-
-
-def _in_groups(x: Tensor) -> bool:
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and x.shape[0] > 0

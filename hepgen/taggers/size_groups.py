@@ -18,7 +18,16 @@ from torch.nn import functional
 
 from hepgen.taggers.threads import map_in_threads
 
-__all__ = ["SizeGroups"]
+__all__ = ["SizeGroups", "groups_apply"]
+
+
+def groups_apply(x: Tensor) -> bool:
+    """Whether jets should go in groups: eager, on a CPU, and there is a constituent.
+
+    Args:
+        x: something of the constituents, shape (N, ...).
+    """
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and x.shape[0] > 0
 
 
 class SizeGroups:

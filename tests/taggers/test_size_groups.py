@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 
 from hepgen.data.pairs import unordered_pairs
-from hepgen.taggers.size_groups import SizeGroups
+from hepgen.taggers.size_groups import SizeGroups, groups_apply
 
 PTR = torch.tensor([0, 5, 5, 8, 18, 20, 21])
 
@@ -52,3 +52,9 @@ def test_no_jets_are_one_group() -> None:
     groups = SizeGroups(torch.tensor([0]), 0, 6)
     assert [group.tolist() for group in groups.groups] == [[0]]
     assert groups.join_rows(groups.rows(torch.zeros(0, 3))).shape == (0, 3)
+
+
+def test_groups_are_for_constituents_on_a_cpu() -> None:
+    assert groups_apply(torch.zeros(1, 2))
+    assert not groups_apply(torch.zeros(0, 2))
+    assert not groups_apply(torch.zeros(1, 2, device="meta"))
