@@ -15,6 +15,7 @@ from hepgen.taggers.particle_transformer import ParticleTransformer
 from hepgen.taggers.pelican import PELICAN
 from hepgen.taggers.tagger import Tagger
 from hepgen.taggers.topo_dnn import TopoDNN
+from hepgen.taggers.transformer import Transformer
 
 __all__ = [
     "EnergyFlowNetwork",
@@ -30,4 +31,5 @@ __all__ = [
     "ParticleTransformer",
     "Tagger",
     "TopoDNN",
+    "Transformer",
 ]

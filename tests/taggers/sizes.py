@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "heads": 4,
         "num_blocks": 2,
     },
+    "Transformer": {"channels": 24, "heads": 4, "num_blocks": 2},
 }
 
 # Steps and jets in each, where thirty steps on three times 48 jets teach too little: a network that
