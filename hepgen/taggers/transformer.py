@@ -159,5 +159,5 @@ class PlainBlock(nn.Module):
         """
         x = x + self.dropout(self.attn(self.norm1(x), rows, ptr, bias))
         hidden = self.dropout(functional.gelu(self.linear1(self.norm2(x))))  # (N, 4 C)
-        x = x + self.dropout(self.linear2(hidden))
-        return x
+        out: Tensor = x + self.dropout(self.linear2(hidden))
+        return out
