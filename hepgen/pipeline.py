@@ -147,7 +147,7 @@ def resolve(
     parser = pipeline_parser()
     check_pipeline(parser, content, words, where=where, verb=verb)
     # As text rather than as a file, whose folder would be where relative paths begin.
-    before = ["--config", yaml.safe_dump(dict(content))] if content else []
+    before = ["--config", yaml.safe_dump(dict(content), sort_keys=False)] if content else []
     try:
         chosen = parser.parse_args([*before, *words])
     except ArgumentError as error:

@@ -173,7 +173,8 @@ class Regression(Head):
 
     def _split(self, outputs: Tensor) -> Tensor:
         """Outputs of each target, (B, T, outputs of one)."""
-        return in_float32(outputs).reshape(outputs.shape[0], len(self.targets), -1)
+        each = self.width // len(self.targets)
+        return in_float32(outputs).reshape(-1, len(self.targets), each)
 
 
 def _parts(raw: Tensor, components: int) -> Tensor:

@@ -211,7 +211,7 @@ def _describe_model(model: nn.Module) -> dict[str, Any]:
     features = getattr(getattr(model, "features", None), "names", None)
     if features is not None:
         items["features"] = list(features)
-    head = getattr(model, "head", None)
+    head: Any = getattr(model, "head", None)
     described = head.to_dict() if callable(getattr(head, "to_dict", None)) else None
     # Runs that were begun before there were heads go on.
     if described is not None and described["class"] != "Classification":
