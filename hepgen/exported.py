@@ -117,7 +117,7 @@ class _Scores(nn.Module):
 
     def forward(self, x: Tensor, ptr: Tensor, pos: Tensor, p4: Tensor) -> Tensor:
         batch = make_batch(x, ptr, pos=pos, p4=p4)
-        return functional.softmax(self.tagger(batch).float(), dim=1)
+        return self.tagger.head.scores(self.tagger(batch))
 
 
 def _program(tagger: Tagger) -> torch.export.ExportedProgram:
@@ -148,6 +148,6 @@ def _about(tagger: Tagger) -> dict[str, Any]:
         "config": tagger.config(),
         "features": tagger.features.to_dict(),
         "classes": list(tagger.classes),
-        "scores": [f"score_{name}" for name in tagger.classes],
+        "scores": list(tagger.score_names),
         "inputs": list(INPUTS),
     }

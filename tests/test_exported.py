@@ -34,7 +34,7 @@ def test_the_file_tells_what_goes_in_and_what_comes_out(tmp_path: Path) -> None:
     export(tagger, tmp_path / "model.pt2")
     program = load_exported(tmp_path / "model.pt2")
     assert isinstance(program, Exported)
-    assert program.about["scores"] == ["score_top", "score_qcd"]
+    assert program.about["scores"] == ["top", "qcd"]
     assert program.about["inputs"] == ["x", "ptr", "pos", "p4"]
     assert program.about["config"]["phi_channels"] == [8, 8]
     features = Features.from_dict(program.about["features"])

@@ -20,9 +20,11 @@ from hepgen.benchmark.plan import Entry, Plan, read_plan
 from hepgen.benchmark.table import Row, Table
 from hepgen.data import Features, JetFiles
 from hepgen.data.labels import class_index
+from hepgen.io import expand
 from hepgen.io.errors import InputError, WrongType
 from hepgen.metrics import Estimate, summarise
 from hepgen.pipeline import fit_to, make_tagger
+from hepgen.pipeline_head import head_for, parts_for, sample_for
 from hepgen.sample import Parts
 from hepgen.taggers import Tagger
 from hepgen.training import fit
@@ -186,10 +188,13 @@ def _train(
     """Train one tagger with one seed, judge it on the test jets, and keep the result."""
     features, parts = _parts(entry, plan, known, progress)
     pipeline = entry.pipeline
-    classes = pipeline.sample.classes(parts.train)
+    sample = sample_for(pipeline.sample, pipeline.head)
+    learnt = head_for(pipeline.head, sample, parts.train, seed=seed)
     tagger = make_tagger(
-        pipeline.model, features, classes, pipeline.arguments, seed=seed, start=pipeline.start
+        pipeline.model, features, learnt, pipeline.arguments, seed=seed, start=pipeline.start
     )
+    if not tagger.classes:
+        raise WrongType(f"{entry.name}: {pipeline.head} tells no classes apart; a benchmark does")
     options = {"seed": seed, "progress": progress, **pipeline.options}
     fit(tagger, parts.train, validation=parts.validation, output=folder, **options)
     scores = tagger.predict(parts.test, progress=progress)
@@ -214,7 +219,7 @@ def _number(part: Any) -> str:
     """How many jets, in words."""
     if part is None:
         return "no"
-    return f"{len(part.files)} files of" if isinstance(part, JetFiles) else str(len(part))
+    return f"{len(expand(part.files))} files of" if isinstance(part, JetFiles) else str(len(part))
 
 
 def _parts(
@@ -223,9 +228,10 @@ def _parts(
     """Jets with the features of a tagger; read once for all that have the same ones."""
     pipeline = entry.pipeline
     features = pipeline.start.features(pipeline.features)
-    key = json.dumps([features.to_dict(), pipeline.fit_features, repr(pipeline.sample)])
+    sample, head = sample_for(pipeline.sample, pipeline.head), pipeline.head
+    key = json.dumps([features.to_dict(), pipeline.fit_features, repr(sample), repr(head)])
     if key not in known:
-        parts = pipeline.sample.parts(features, seed=plan.split_seed, progress=progress)
+        parts = parts_for(sample, features, head, seed=plan.split_seed, progress=progress)
         if isinstance(parts.test, JetFiles):
             raise WrongType("a benchmark needs its test jets in memory: leave out data.stream")
         if parts.test is None:
@@ -237,9 +243,10 @@ def _parts(
 
 
 def _metrics(tagger: Tagger, jets: ak.Array, scores: Any, plan: Plan) -> dict[str, Any]:
+    columns = [tagger.score_names.index(name) for name in tagger.classes]
     found = summarise(
         class_index(jets, tagger.classes),
-        scores,
+        scores[:, columns],
         classes=tagger.classes,
         signal=plan.signal,
         working_points=plan.working_points,
