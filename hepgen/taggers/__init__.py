@@ -5,6 +5,8 @@ add one is told by `Tagger`.
 """
 
 from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
+from hepgen.taggers.lloca import LLoCa
+from hepgen.taggers.lloca_transformer import LLoCaTransformer
 from hepgen.taggers.lorentz_net import LorentzNet
 from hepgen.taggers.lstm import LSTM
 from hepgen.taggers.lund_net import LundNet, LundNet3
@@ -18,13 +20,15 @@ from hepgen.taggers.topo_dnn import TopoDNN
 from hepgen.taggers.transformer import Transformer
 
 __all__ = [
-    "EnergyFlowNetwork",
     "LSTM",
+    "PCNN",
+    "PELICAN",
+    "EnergyFlowNetwork",
+    "LLoCa",
+    "LLoCaTransformer",
     "LorentzNet",
     "LundNet",
     "LundNet3",
-    "PCNN",
-    "PELICAN",
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
+PARTICLE_NET: dict[str, Any] = {
+    "conv_channels": ((16, 16, 16), (32, 32, 32), (48, 48, 48)),
+    "fc_channels": (32,),
+}
+
 SMALL: dict[str, dict[str, Any]] = {
+    "LLoCa": {"backbone": "ParticleNet", "backbone_arguments": PARTICLE_NET, "frame_hidden": 32},
+    "LLoCaTransformer": {"blocks": 2, "heads": 4, "expansion": 2, "frame_hidden": 32},
     "LSTM": {"hidden": 48, "fc_channels": (32,)},
     "LorentzNet": {"hidden": 24, "blocks": 3},
     "LundNet": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
     "LundNet3": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
     "PELICAN": {"hidden": 24, "message": 16, "blocks": 2, "scalar_channels": 4},
-    "ParticleNet": {
-        "conv_channels": ((16, 16, 16), (32, 32, 32), (48, 48, 48)),
-        "fc_channels": (32,),
-    },
+    "ParticleNet": PARTICLE_NET,
     "PCNN": {"stem": 16, "stages": ((16, 16), (16,), (32,)), "fc_channels": (32,)},
     "ParticleTransformer": {
         "embed_channels": (16, 32, 24),
