@@ -15,6 +15,7 @@ from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
 from hepgen.taggers.particle_transformer import ParticleTransformer
 from hepgen.taggers.pelican import PELICAN
+from hepgen.taggers.recursive_network import RecursiveNetwork
 from hepgen.taggers.tagger import Tagger
 from hepgen.taggers.topo_dnn import TopoDNN
 from hepgen.taggers.transformer import Transformer
@@ -33,6 +34,7 @@ __all__ = [
     "ParticleNet",
     "ParticleNetLite",
     "ParticleTransformer",
+    "RecursiveNetwork",
     "Tagger",
     "TopoDNN",
     "Transformer",

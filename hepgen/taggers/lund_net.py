@@ -59,7 +59,7 @@ class LundNet(Tagger):
         "JHEP 03 (2021) 052",
         "2012.08526",
     )
-    chunk: ClassVar[int] = 64
+    chunk: ClassVar[int] = 32
 
     def __init__(
         self,
