@@ -27,17 +27,17 @@ def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
 
     Args:
         norm: a batch-normalisation layer of torch.
-        x: values, shape (N, C).
+        x: values, shape (N, C), or (N, C, ...) of lines and images.
 
     Returns:
-        Normalised values, shape (N, C). In training with N < 2 by the running statistics, which
-        are left as they are.
+        Normalised values, of the same shape. In training with N < 2 by the running statistics,
+        which are left as they are.
     """
     if norm.training and x.shape[0] < 2:
         norm = cast(nn.BatchNorm1d, norm)
         mean, var, weight, bias = norm.running_mean, norm.running_var, norm.weight, norm.bias
         return functional.batch_norm(x, mean, var, weight, bias, training=False, eps=norm.eps)
-    if torch.compiler.is_compiling() and not norm.training:
+    if torch.compiler.is_compiling() and not norm.training and x.ndim == 2:
         # torch's own asks whether there are any values, which the compiler may not know.
         norm = cast(nn.BatchNorm1d, norm)
         mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
