@@ -1,4 +1,4 @@
-r"""An MLP of the features of each unordered pair, the interactions of particle transformers.
+r"""An MLP of what belongs to each unordered pair, the interactions of particle transformers.
 
 H. Qu, C. Li and S. Qian, "Particle transformer for jet tagging", ICML 2022, arXiv:2202.03772.
 
@@ -32,11 +32,18 @@ class PairEmbedding(nn.Module):
         inputs: features of a pair.
         channels: widths of the layers.
         last_activation: whether GELU follows also the last layer.
+        normalise: whether there is a batch normalisation before the first layer.
     """
 
-    def __init__(self, inputs: int, channels: Sequence[int], last_activation: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        channels: Sequence[int],
+        last_activation: bool = True,
+        normalise: bool = True,
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.BatchNorm1d(inputs)]
+        layers: list[nn.Module] = [nn.BatchNorm1d(inputs)] if normalise else []
         for before, after in zip([inputs, *channels[:-1]], channels, strict=True):
             layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.GELU()]
         self.embed = nn.Sequential(*(layers if last_activation else layers[:-1]))
@@ -67,28 +74,32 @@ class PairEmbedding(nn.Module):
         return torch.cat([self._layers(some, maps) for some in torch.split(features, BLOCK)])
 
     def _layers(self, x: Tensor, maps: list[tuple[Tensor, Tensor]]) -> Tensor:
+        last = type(self.embed[-1]) is nn.GELU
         for number, (weight, shift) in enumerate(maps, start=1):
             x = torch.addmm(shift, x, weight)
-            if 3 * number < len(self.embed):
+            if last or number < len(maps):
                 x = functional.gelu(x)
         return x
 
     def _maps(self) -> list[tuple[Tensor, Tensor]]:
         """Linear maps (C_in, C_out) and shifts (C_out,) that include the normalisations."""
-        scale, shift = _affine(self.embed[0])
+        linears = [layer for layer in self.embed if isinstance(layer, nn.Linear)]
+        norms = [layer for layer in self.embed if isinstance(layer, nn.BatchNorm1d)]
+        before = _affine(norms.pop(0)) if len(norms) > len(linears) else None
         maps = []
-        for linear, norm in zip(list(self.embed)[1::3], list(self.embed)[2::3], strict=True):
+        for linear, norm in zip(linears, norms, strict=True):
             weight, bias = cast(Tensor, linear.weight), cast(Tensor, linear.bias)
-            bias = bias + weight @ shift
-            after, offset = _affine(norm)
-            maps.append(((weight * scale * after[:, None]).t().contiguous(), bias * after + offset))
-            scale, shift = torch.ones_like(after), torch.zeros_like(after)
+            if before is not None:
+                scale, shift = before
+                weight, bias = weight * scale, bias + weight @ shift
+                before = None
+            scale, shift = _affine(norm)
+            maps.append(((weight * scale[:, None]).t().contiguous(), bias * scale + shift))
         return maps
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Scale and shift of a batch normalisation in evaluation."""
-    norm = cast(nn.BatchNorm1d, norm)
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     return scale, norm.bias - mean * scale
