@@ -10,6 +10,7 @@ from hepgen.taggers.lloca_transformer import LLoCaTransformer
 from hepgen.taggers.lorentz_net import LorentzNet
 from hepgen.taggers.lstm import LSTM
 from hepgen.taggers.lund_net import LundNet, LundNet3
+from hepgen.taggers.mi_part import MIParT
 from hepgen.taggers.p_cnn import PCNN
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
@@ -22,6 +23,7 @@ from hepgen.taggers.transformer import Transformer
 
 __all__ = [
     "LSTM",
+    "MIParT",
     "PCNN",
     "PELICAN",
     "EnergyFlowNetwork",

@@ -30,6 +30,14 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_blocks": 2,
     },
     "Transformer": {"channels": 24, "heads": 4, "num_blocks": 2},
+    "MIParT": {
+        "embed_channels": (16, 24),
+        "pair_channels": (8, 12),
+        "heads": 4,
+        "num_interaction_blocks": 2,
+        "num_blocks": 1,
+        "num_class_blocks": 1,
+    },
 }
 
 # Steps and jets in each, where thirty steps on three times 48 jets teach too little: a network that
