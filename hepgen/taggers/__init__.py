@@ -5,6 +5,7 @@ add one is told by `Tagger`.
 """
 
 from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
+from hepgen.taggers.energy_flow_polynomials import EnergyFlowPolynomials
 from hepgen.taggers.lloca import LLoCa
 from hepgen.taggers.lloca_transformer import LLoCaTransformer
 from hepgen.taggers.lorentz_net import LorentzNet
@@ -27,6 +28,7 @@ __all__ = [
     "PCNN",
     "PELICAN",
     "EnergyFlowNetwork",
+    "EnergyFlowPolynomials",
     "LLoCa",
     "LLoCaTransformer",
     "LorentzNet",

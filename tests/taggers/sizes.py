@@ -16,6 +16,7 @@ PARTICLE_NET: dict[str, Any] = {
 SMALL: dict[str, dict[str, Any]] = {
     "LLoCa": {"backbone": "ParticleNet", "backbone_arguments": PARTICLE_NET, "frame_hidden": 32},
     "LLoCaTransformer": {"blocks": 2, "heads": 4, "expansion": 2, "frame_hidden": 32},
+    "EnergyFlowPolynomials": {"max_degree": 4},
     "LSTM": {"hidden": 48, "fc_channels": (32,)},
     "LorentzNet": {"hidden": 24, "blocks": 3},
     "LundNet": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
