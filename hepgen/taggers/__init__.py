@@ -6,6 +6,7 @@ add one is told by `Tagger`.
 
 from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
 from hepgen.taggers.energy_flow_polynomials import EnergyFlowPolynomials
+from hepgen.taggers.interaction_network import InteractionNetwork
 from hepgen.taggers.lloca import LLoCa
 from hepgen.taggers.lloca_transformer import LLoCaTransformer
 from hepgen.taggers.lorentz_net import LorentzNet
@@ -29,6 +30,7 @@ __all__ = [
     "PELICAN",
     "EnergyFlowNetwork",
     "EnergyFlowPolynomials",
+    "InteractionNetwork",
     "LLoCa",
     "LLoCaTransformer",
     "LorentzNet",
