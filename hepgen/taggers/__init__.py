@@ -19,13 +19,13 @@ from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
 from hepgen.taggers.particle_transformer import ParticleTransformer
 from hepgen.taggers.pelican import PELICAN
 from hepgen.taggers.recursive_network import RecursiveNetwork
+from hepgen.taggers.resnext50 import ResNeXt50
 from hepgen.taggers.tagger import Tagger
 from hepgen.taggers.topo_dnn import TopoDNN
 from hepgen.taggers.transformer import Transformer
 
 __all__ = [
     "LSTM",
-    "MIParT",
     "PCNN",
     "PELICAN",
     "EnergyFlowNetwork",
@@ -36,11 +36,13 @@ __all__ = [
     "LorentzNet",
     "LundNet",
     "LundNet3",
+    "MIParT",
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",
     "ParticleTransformer",
     "RecursiveNetwork",
+    "ResNeXt50",
     "Tagger",
     "TopoDNN",
     "Transformer",

@@ -31,6 +31,16 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_blocks": 2,
     },
     "Transformer": {"channels": 24, "heads": 4, "num_blocks": 2},
+    # Mirrors are random: without them training gives the same gradients twice.
+    "ResNeXt50": {
+        "blocks": (1, 1, 1),
+        "stem": 16,
+        "groups": 16,
+        "group_width": 2,
+        "channels": 32,
+        "dropout": 0.1,
+        "flip": 0.0,
+    },
     "MIParT": {
         "embed_channels": (16, 24),
         "pair_channels": (8, 12),
