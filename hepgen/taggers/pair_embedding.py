@@ -88,7 +88,8 @@ class PairEmbedding(nn.Module):
         before = _affine(norms.pop(0)) if len(norms) > len(linears) else None
         maps = []
         for linear, norm in zip(linears, norms, strict=True):
-            weight, bias = cast(Tensor, linear.weight), cast(Tensor, linear.bias)
+            weight: Tensor = linear.weight
+            bias: Tensor = linear.bias
             if before is not None:
                 scale, shift = before
                 weight, bias = weight * scale, bias + weight @ shift
