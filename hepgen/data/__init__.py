@@ -10,6 +10,7 @@ from hepgen.data.finite import NonFinite
 from hepgen.data.graphs import all_pairs, knn, knn_edges
 from hepgen.data.jet_files import JetFiles
 from hepgen.data.labels import class_index
+from hepgen.data.n_subjettiness import n_subjettiness, n_subjettiness_basis
 from hepgen.data.packed import PackedJets
 from hepgen.data.splits import split
 from hepgen.data.streaming import StreamedBatches
@@ -30,5 +31,7 @@ __all__ = [
     "knn",
     "knn_edges",
     "make_batch",
+    "n_subjettiness",
+    "n_subjettiness_basis",
     "split",
 ]
