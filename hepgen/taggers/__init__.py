@@ -13,6 +13,7 @@ from hepgen.taggers.lorentz_net import LorentzNet
 from hepgen.taggers.lstm import LSTM
 from hepgen.taggers.lund_net import LundNet, LundNet3
 from hepgen.taggers.mi_part import MIParT
+from hepgen.taggers.n_subjettiness import NSubjettiness
 from hepgen.taggers.p_cnn import PCNN
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
@@ -37,6 +38,7 @@ __all__ = [
     "LundNet",
     "LundNet3",
     "MIParT",
+    "NSubjettiness",
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",
