@@ -12,7 +12,7 @@ import importlib
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckpointError", "Description", "describe", "load", "load_weights", "save"]
 
-# Of files whose model learns something else than classes; others are still of format 1.
+# Of models that learn something else than classes, or hold others; the rest are of format 1.
 FORMAT = 2
 # Where a class may come from; a file cannot name any other module.
-PACKAGES = ("taggers", "simulators", "flows")
+PACKAGES = ("taggers", "certainty", "simulators", "flows")
 # Far above any header; a wrong file would else ask for gigabytes.
 LONGEST_HEADER = 100_000_000
 
@@ -58,6 +58,7 @@ class Description:
         dtypes: name -> type of the same, such as "F32".
         size: of the file, in bytes.
         head: what the model learns, as ``Head.to_dict`` gives it; None for classes alone.
+        parts: models that this one is made of, by argument of its constructor, a model or a list.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Description:
     dtypes: dict[str, str]
     size: int
     head: dict[str, Any] | None = None
+    parts: dict[str, Any] = field(default_factory=dict)
 
 
 def save(model: nn.Module, path: str | Path, *, training: Mapping[str, Any] | None = None) -> None:
@@ -91,7 +93,7 @@ def save(model: nn.Module, path: str | Path, *, training: Mapping[str, Any] | No
     from safetensors.torch import save_file
 
     identity = _identity(model)
-    version = FORMAT if "head" in identity else 1
+    version = FORMAT if {"head", "parts"} & identity.keys() else 1
     header = {"format": version, "hepgen": __version__, "training": dict(training or {})}
     try:
         text = json.dumps({**header, **identity})
@@ -129,8 +131,16 @@ def load(
     """
     import torch
 
-    described = describe(path)
-    cls = _find_class(described)
+    # Initial weights are drawn and thrown away; the caller's random numbers stay as they were.
+    with torch.random.fork_rng(devices=[]):
+        model = _build(describe(path), functions)
+    load_weights(model, path)
+    return model.to(device).eval()
+
+
+def _build(described: Description, functions: Sequence[Callable[..., Any]]) -> nn.Module:
+    """The model without its weights."""
+    path, cls = described.path, _find_class(described)
     arguments = dict(described.config)
     if described.features is not None:
         # By name, as this module knows of taggers and their features as little as of other models.
@@ -149,17 +159,17 @@ def load(
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
         arguments["classes"] = made
-    # Initial weights are drawn and thrown away; the caller's random numbers stay as they were.
-    with torch.random.fork_rng(devices=[]):
-        try:
-            model: nn.Module = cls(**arguments)
-        except TypeError as error:
-            raise CheckpointError(
-                f"{path} was written by hepgen {described.hepgen}, whose {described.model} takes "
-                f"other arguments than that of this hepgen {__version__}: {error}"
-            ) from error
-    load_weights(model, path)
-    return model.to(device).eval()
+    for name, part in described.parts.items():
+        several = part if isinstance(part, list) else [part]
+        made = [_build(replace(described, **_of_model(one)), functions) for one in several]
+        arguments[name] = made if isinstance(part, list) else made[0]
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path} was written by hepgen {described.hepgen}, whose {described.model} takes "
+            f"other arguments than that of this hepgen {__version__}: {error}"
+        ) from error
 
 
 def load_weights(model: nn.Module, path: str | Path, *, fresh: Sequence[str] = ()) -> None:
@@ -219,26 +229,34 @@ def describe(path: str | Path) -> Description:
             f"{path} was written by hepgen {writer} in format {version}; this hepgen {__version__} "
             f"reads up to format {FORMAT}; upgrade it"
         )
-    classes = ours["classes"]
     return Description(
         path=path,
         format=version,
         hepgen=writer,
-        package=ours["package"],
-        model=ours["class"],
-        config=ours["config"],
-        features=ours["features"],
-        classes=None if classes is None else tuple(classes),
+        **_of_model(ours),
         training=ours["training"],
         shapes={name: tuple(t["shape"]) for name, t in tensors.items()},
         dtypes={name: t["dtype"] for name, t in tensors.items()},
         size=path.stat().st_size,
-        head=ours.get("head"),
     )
 
 
+def _of_model(ours: Mapping[str, Any]) -> dict[str, Any]:
+    """What describes a model, or a part of one, in `Description`."""
+    classes = ours["classes"]
+    return {
+        "package": ours["package"],
+        "model": ours["class"],
+        "config": ours["config"],
+        "features": ours["features"],
+        "classes": None if classes is None else tuple(classes),
+        "head": ours.get("head"),
+        "parts": ours.get("parts", {}),
+    }
+
+
 def _identity(model: nn.Module) -> dict[str, Any]:
-    """Class, constructor arguments, features and classes, and the head if it is more than these."""
+    """Class, constructor arguments, features, classes; head or parts if it has more than these."""
     cls = type(model)
     names = cls.__module__.split(".")
     package = names[1] if names[0] == "hepgen" and names[1:2] and names[1] in PACKAGES else None
@@ -247,7 +265,7 @@ def _identity(model: nn.Module) -> dict[str, Any]:
     features: Any = getattr(model, "features", None)
     classes: Any = getattr(model, "classes", None)
     arguments = {k: v for k, v in arguments.items() if k not in ("features", "classes")}
-    identity = {
+    identity: dict[str, Any] = {
         "package": package,
         "class": cls.__name__,
         "config": arguments,
@@ -258,6 +276,13 @@ def _identity(model: nn.Module) -> dict[str, Any]:
     described = head.to_dict() if callable(getattr(head, "to_dict", None)) else None
     if described is not None and described["class"] != "Classification":
         identity["head"] = described
+    parts = getattr(model, "parts", None)
+    if package is not None and callable(parts):
+        # Features and classes are those of the parts.
+        identity |= {"features": None, "classes": None, "parts": {}}
+        for name, part in parts().items():
+            several = isinstance(part, (list, tuple))
+            identity["parts"][name] = [*map(_identity, part)] if several else _identity(part)
     return identity
 
 

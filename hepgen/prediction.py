@@ -30,7 +30,8 @@ class Scorer(Protocol):
     """What gives jets scores; each tagger does.
 
     One that gives more than probabilities of classes has names of all columns in ``score_names``,
-    those of the classes among them.
+    those of the classes among them; one that tells their uncertainties too has ``column_names``
+    and ``predict_columns``, of which the former are a part.
     """
 
     classes: tuple[str, ...]
@@ -114,6 +115,10 @@ def predict_files(
     writing: dict[str, Any] = {"schema": schema, "collection": collection, "observers": observers}
     writing |= {"name": name or type(model).__name__, "overwrite": overwrite}
     names = getattr(model, "score_names", model.classes)
+    predict = model.predict
+    if hasattr(model, "predict_columns"):
+        told: Any = model
+        names, predict = told.column_names, told.predict_columns
     writing["estimates"] = [column for column in names if column not in model.classes]
     writing["metadata"] = {"weights": _hash(model)}
     with _bar(progress) as bar:
@@ -125,7 +130,7 @@ def predict_files(
             with FriendWriter(path, of=spec, classes=names, copy=copy, **writing) as writer:
                 task = bar.add_task(spec.name, total=writer.num_entries)
                 for jets in _jets(spec, reading, alone=len(specs) == 1):
-                    scores = model.predict(jets, batch_size=batch_size, device=device)
+                    scores = predict(jets, batch_size=batch_size, device=device)
                     writer.extend(scores, jets)
                     bar.update(task, completed=int(jets["entry"][-1]) + 1)
             bar.update(task, completed=writer.num_entries)

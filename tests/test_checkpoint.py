@@ -215,7 +215,10 @@ def test_a_newer_format_asks_for_an_upgrade(net: Net, tmp_path: Path) -> None:
         ({"class": "Nett"}, "needs 'Nett', which hepgen.simulators lacks; nearest: Net"),
         ({"class": "unload"}, "needs 'unload', which hepgen.simulators lacks"),
         ({"class": "__all__"}, "needs '__all__', which"),
-        ({"package": "os"}, "wants a class of 'os'; models are in taggers, simulators, flows"),
+        (
+            {"package": "os"},
+            "wants a class of 'os'; models are in taggers, certainty, simulators, flows",
+        ),
         ({"package": "flows"}, "needs hepgen.flows, which this hepgen"),
         ({"package": None}, "is no class of hepgen; make the model yourself and call"),
         ({"config": {"height": 3}}, "takes other arguments than that of this hepgen"),
@@ -280,4 +283,4 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_the_packages_of_models_are_fixed() -> None:
-    assert checkpoint.PACKAGES == ("taggers", "simulators", "flows")
+    assert checkpoint.PACKAGES == ("taggers", "certainty", "simulators", "flows")

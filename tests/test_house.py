@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "data": {"atomic", "io", "kinematics"},
     "heads": {"data", "io"},
     "taggers": {"atomic", "checkpoint", "data", "heads", "kinematics"},
+    "certainty": {"atomic", "checkpoint", "data", "heads", "io", "metrics", "taggers"},
     "flows": {"kinematics"},
     "simulators": {"atomic", "checkpoint", "data", "flows", "io", "kinematics"},
     "integration": {"atomic", "checkpoint", "flows", "kinematics"},
