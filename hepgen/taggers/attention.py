@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.taggers.dense import from_dense, to_dense
+from hepgen.taggers.dropout import Dropout, drop
 
 __all__ = ["Attention", "attend", "key_bias", "pair_bias"]
 
@@ -41,7 +42,7 @@ class Attention(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"the width should be a multiple of {heads} heads, not {width}")
-        self.heads, self.dropout = heads, nn.Dropout(dropout)
+        self.heads, self.dropout = heads, Dropout(dropout)
         self.in_proj = nn.Linear(width, 3 * width)
         self.out_proj = nn.Linear(width, width)
 
@@ -61,13 +62,10 @@ class Attention(nn.Module):
         qkv = to_dense(self.in_proj(x), rows)  # (B, P, 3 C)
         split = qkv.view(*rows.shape, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, H, P, D)
-        mixed = attend(query, key, value, bias, self._dropped())
+        mixed = attend(query, key, value, bias, self.dropout.share)
         packed = from_dense(mixed.transpose(1, 2).flatten(2), ptr, x.shape[0])  # (N, C)
         out: Tensor = self.out_proj(packed)
         return out
-
-    def _dropped(self) -> float:
-        return self.dropout.p if self.dropout.training else 0.0
 
     def of_token(self, token: Tensor, x: Tensor, rows: Tensor) -> Tensor:
         """What a token of each jet takes from itself and all constituents.
@@ -89,7 +87,7 @@ class Attention(nn.Module):
         key, value = dense.permute(2, 0, 3, 1, 4)  # (B, H, 1 + P, D)
         query = query.view(jets, self.heads, 1, width // self.heads)  # (B, H, 1, D)
         bias = key_bias(rows, query.dtype)
-        mixed = attend(query, key, value, bias, self._dropped())
+        mixed = attend(query, key, value, bias, self.dropout.share)
         out: Tensor = self.out_proj(mixed.flatten(1))
         return out
 
@@ -109,6 +107,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: flo
     """
     # Autocast may have left it wider; and the compiler does not know P, so that it shall not ask.
     bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
+    if query.device.type == "cpu" and (dropout > 0 or bias.requires_grad):
+        # Where torch's kernels would fall back on single steps too, and on more of them.
+        scores = torch.matmul(query * query.shape[3] ** -0.5, key.transpose(2, 3)) + bias
+        return torch.matmul(drop(scores.softmax(dim=-1), dropout), value)
     return functional.scaled_dot_product_attention(query, key, value, bias, dropout)
 
 

@@ -19,6 +19,7 @@ from hepgen.data import Features
 from hepgen.data.pairs import pair_places, unordered_pairs
 from hepgen.taggers.attention import Attention, pair_bias
 from hepgen.taggers.dense import from_dense, places, to_dense
+from hepgen.taggers.dropout import Dropout
 from hepgen.taggers.interaction_transformer import InteractionTransformer, from_weaver_state
 from hepgen.taggers.pair_embedding import PairEmbedding
 from hepgen.taggers.pair_features import pair_features
@@ -154,7 +155,7 @@ class MoreInteractionAttention(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"the width should be a multiple of {heads} interactions, not {width}")
-        self.heads, self.dropout = heads, nn.Dropout(dropout)
+        self.heads, self.dropout = heads, Dropout(dropout)
         self.vv = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, rows: Tensor, ptr: Tensor, weights: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from hepgen.data import Batch, Features
 from hepgen.taggers.attention import Attention, key_bias
 from hepgen.taggers.dense import places
+from hepgen.taggers.dropout import Dropout
 from hepgen.taggers.segments import segment_mean
 from hepgen.taggers.size_groups import SizeGroups, groups_apply
 from hepgen.taggers.tagger import Paper, Tagger
@@ -143,7 +144,7 @@ class PlainBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels, elementwise_affine=False)
         self.linear1 = nn.Linear(channels, expansion * channels)
         self.linear2 = nn.Linear(expansion * channels, channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, rows: Tensor, ptr: Tensor, bias: Tensor) -> Tensor:
         """New latents of the constituents.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.taggers.attention import Attention
+from hepgen.taggers.dropout import Dropout
 
 __all__ = ["ClassBlock", "FeedForwardBlock", "ParticleBlock"]
 
@@ -50,10 +51,10 @@ class FeedForwardBlock(nn.Module):
         self.heads, self.head_transpose = heads, head_transpose
         self.pre_attn_norm = nn.LayerNorm(width)
         self.post_attn_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre_fc_norm = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, expansion * width)
-        self.act_dropout = nn.Dropout(activation_dropout)
+        self.act_dropout = Dropout(activation_dropout)
         self.post_fc_norm = nn.LayerNorm(expansion * width)
         self.fc2 = nn.Linear(expansion * width, width)
         self.c_attn = nn.Parameter(torch.ones(heads))
