@@ -69,7 +69,7 @@ class LLoCa(Tagger):
         "NeurIPS 2025",
         "2505.20280",
     )
-    chunk: ClassVar[int] = 16
+    chunk: ClassVar[int] = 8
 
     def __init__(
         self,

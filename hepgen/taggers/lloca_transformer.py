@@ -82,7 +82,7 @@ class LLoCaTransformer(Tagger):
         "NeurIPS 2025",
         "2505.20280",
     )
-    chunk: ClassVar[int] = 16
+    chunk: ClassVar[int] = 8
 
     def __init__(
         self,

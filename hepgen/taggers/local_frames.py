@@ -115,11 +115,9 @@ class EquivariantVectors(nn.Module):
         return normal
 
     def _mlp(self, s: Tensor, edge: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        # The part of the first layer that acts on s_i and s_j is done once a node, not once a pair.
-        own, other, pair = torch.split(self.first.weight, [self.scalars, self.scalars, 1], dim=1)
-        hidden = functional.linear(s, own, self.first.bias).index_select(0, first)
-        hidden = hidden + functional.linear(s, other).index_select(0, second)
-        logits: Tensor = self.rest(hidden + edge[:, None] * pair[:, 0])  # (E, V)
+        # The scalars are few: one matrix product is less work than sums of three (E, H).
+        inputs = [s.index_select(0, first), s.index_select(0, second), edge[:, None]]
+        logits: Tensor = self.rest(self.first(torch.cat(inputs, dim=1)))  # (E, V)
         return logits
 
     def _standardised(self, edge: Tensor) -> Tensor:

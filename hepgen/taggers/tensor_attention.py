@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hepgen.kinematics import mass_squared
-from hepgen.taggers.attention import attend
 from hepgen.taggers.dense import from_dense, to_dense
 from hepgen.taggers.local_frames import Framed
 from hepgen.taggers.lorentz_frames import apply_frame, invert_frame
@@ -80,7 +80,8 @@ class TensorAttention(nn.Module):
             raise ValueError(
                 f"attention needs heads with channels, not {heads=}, {scalars=}, {vectors=}"
             )
-        self.heads, self.scalars, self.vectors, self.dropout = heads, scalars, vectors, dropout
+        self.heads, self.scalars, self.vectors = heads, scalars, vectors
+        self.dropout = nn.Dropout(dropout)
         inner = heads * (scalars + 4 * vectors)
         self.in_proj = nn.Linear(width, 3 * inner)
         self.out_proj = nn.Linear(inner, width)
@@ -112,8 +113,9 @@ class TensorAttention(nn.Module):
         dense = to_dense(qkv.flatten(1), rows).view(*rows.shape, 3, self.heads, each)
         query, key, value = dense.permute(2, 0, 3, 1, 4)  # (B, H, P, D)
         # Without memory; torch.export cannot tell that one row of it stands for all.
-        bias = bias.expand(-1, self.heads, rows.shape[1], -1)
-        mixed = attend(query, key, value, bias, self.dropout if self.training else 0.0)
+        bias = bias.to(query.dtype).expand(-1, self.heads, rows.shape[1], -1)
+        dropped = self.dropout.p if self.dropout.training else 0.0
+        mixed = functional.scaled_dot_product_attention(query, key, value, bias, dropped)
         packed = from_dense(mixed.transpose(1, 2), ptr, x.shape[0])  # (N, H, D)
         out: Tensor = self.out_proj(self._moved(packed, ways.back, lower=False).flatten(1))
         return out
