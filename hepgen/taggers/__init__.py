@@ -17,6 +17,7 @@ from hepgen.taggers.n_subjettiness import NSubjettiness
 from hepgen.taggers.p_cnn import PCNN
 from hepgen.taggers.particle_flow_network import ParticleFlowNetwork
 from hepgen.taggers.particle_net import ParticleNet, ParticleNetLite
+from hepgen.taggers.particle_net_pyg import ParticleNetPyG
 from hepgen.taggers.particle_transformer import ParticleTransformer
 from hepgen.taggers.pelican import PELICAN
 from hepgen.taggers.recursive_network import RecursiveNetwork
@@ -42,6 +43,7 @@ __all__ = [
     "ParticleFlowNetwork",
     "ParticleNet",
     "ParticleNetLite",
+    "ParticleNetPyG",
     "ParticleTransformer",
     "RecursiveNetwork",
     "ResNeXt50",

@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "NSubjettiness": {"channels": (48, 48, 24), "dropout": (0.2, 0.1, 0.1)},
     "PELICAN": {"hidden": 24, "message": 16, "blocks": 2, "scalar_channels": 4},
     "ParticleNet": PARTICLE_NET,
+    "ParticleNetPyG": {"conv_channels": ((16, 16, 16), (32, 32, 32)), "fc_channels": (32,)},
     "PCNN": {"stem": 16, "stages": ((16, 16), (16,), (32,)), "fc_channels": (32,)},
     "ParticleTransformer": {
         "embed_channels": (16, 32, 24),
