@@ -57,7 +57,7 @@ class EnergyFlowNetwork(Tagger):
         "JHEP 01 (2019) 121",
         "1810.05165",
     )
-    chunk: ClassVar[int] = 64
+    chunk: ClassVar[int] = 128
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class TopoDNN(Tagger):
         "preprint (2017)",
         "1704.02124",
     )
-    chunk: ClassVar[int] = 64
+    chunk: ClassVar[int] = 256
 
     def __init__(
         self,
