@@ -36,7 +36,7 @@ _HOME = {
     "write": "hepgen.io",
     "write_friend": "hepgen.io",
 }
-_SUBPACKAGES = ("data", "io", "kinematics", "metrics", "plots", "taggers")
+_SUBPACKAGES = ("certainty", "data", "heads", "io", "kinematics", "metrics", "plots", "taggers")
 
 __all__ = [
     "Batches",
@@ -47,12 +47,14 @@ __all__ = [
     "PackedJets",
     "StreamedBatches",
     "__version__",
+    "certainty",
     "compare",
     "data",
     "evaluate",
     "export",
     "find_rate",
     "fit",
+    "heads",
     "inspect",
     "io",
     "iterate",
@@ -71,7 +73,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from hepgen import data, io, kinematics, metrics, plots, taggers
+    from hepgen import certainty, data, heads, io, kinematics, metrics, plots, taggers
     from hepgen.checkpoint import save
     from hepgen.data import Batches, Features, JetFiles, PackedJets, StreamedBatches, split
     from hepgen.evaluation import compare, evaluate

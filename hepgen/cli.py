@@ -182,6 +182,27 @@ def _benchmark(words: list[str]) -> None:
     print(benchmark_from_words(words))
 
 
+def _calibrate(words: list[str]) -> None:
+    from hepgen.calibrate import calibrate_files
+
+    parser = _parser("calibrate")
+    parser.add_argument("model", metavar="MODEL", type=str, help="model.safetensors of a run")
+    parser.add_argument("files", metavar="FILES", nargs="+", help="labelled jets not trained on")
+    parser.add_argument("-o", "--output", required=True, help="the file to write, *.safetensors")
+    parser.add_function_arguments(calibrate_files, skip={"model", "files", "output"})
+    print(calibrate_files(**_arguments(parser, words)))
+
+
+def _ensemble(words: list[str]) -> None:
+    from hepgen.calibrate import join_models
+
+    parser = _parser("ensemble")
+    parser.add_argument("models", metavar="MODELS", nargs="+", help="model.safetensors of runs")
+    parser.add_argument("-o", "--output", required=True, help="the file to write, *.safetensors")
+    parser.add_function_arguments(join_models, skip={"models", "output"})
+    print(join_models(**_arguments(parser, words)))
+
+
 def _export(words: list[str]) -> None:
     from hepgen import checkpoint
     from hepgen.exported import export
@@ -225,6 +246,8 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "compare": ("set several evaluations side by side, with errors", _compare),
     "benchmark": ("train several taggers on one sample and tabulate them", _benchmark),
     "convert": ("take over weights of weaver or of the LorentzNet release", _convert),
+    "calibrate": ("make probabilities mean what they say, with or without spreads", _calibrate),
+    "ensemble": ("join trained models into one that tells the spread of its scores", _ensemble),
     "export": ("write a tagger as a program of torch.export", _export),
 }
 
