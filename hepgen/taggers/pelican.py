@@ -19,11 +19,11 @@ from torch.nn import functional
 from hepgen.data import Batch, Features
 from hepgen.kinematics import mass_squared, minkowski_dot
 from hepgen.taggers.pair_blocks import Pairs, over_pairs
+from hepgen.taggers.pair_norm import scale_and_shift
 from hepgen.taggers.pelican_layers import (
     Aggregate1to2,
     Aggregate2to0,
     Aggregate2to2,
-    Norm,
     Pooled,
     mix,
     pool,
@@ -127,7 +127,7 @@ class PELICAN(Tagger):
         self.alphas = nn.Parameter(torch.linspace(0.05, 0.5, encoded))
         self.labels = Aggregate1to2(labels, scalar_channels, average) if labels else None
         self.messages = nn.ModuleList(nn.Linear(hidden, message) for _ in range(blocks + 1))
-        self.norms = nn.ModuleList(Norm(message) for _ in range(blocks + 1))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(message) for _ in range(blocks + 1))
         self.aggregates = nn.ModuleList(
             Aggregate2to2(message, hidden, average) for _ in range(blocks)
         )
@@ -172,7 +172,7 @@ class PELICAN(Tagger):
     ) -> tuple[Pooled, Tensor, Tensor, Tensor]:
         """Means after normalisation and dropout, its scale and shift, and what dropout leaves."""
         pooled = pool(pairs, diagonal, z)
-        scale, shift = cast(Norm, norm).scale_and_shift(pooled)
+        scale, shift = scale_and_shift(norm, pooled.moments)
         keep = scale.new_ones(pairs.nodes, 0)
         if self.drop_channels.training and self.dropout > 0:
             keep = self.drop_channels(scale.new_ones(pairs.ptr.shape[0] - 1, scale.shape[0]))

@@ -22,20 +22,19 @@ them, C channels that come in, S channels that go out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.taggers.pair_blocks import Pairs, flipped, over_pairs
+from hepgen.taggers.pair_norm import Moments
 from hepgen.taggers.segments import segment_mean
 
 __all__ = [
     "Aggregate1to2",
     "Aggregate2to0",
     "Aggregate2to2",
-    "Norm",
     "Pooled",
     "mix",
     "pool",
@@ -53,20 +52,16 @@ class Pooled:
         row: means over j, shape (N, C).
         column: means over i, shape (N, C).
         diagonal: values of (i, i), shape (N, C).
-        mean: of all pairs of the batch, shape (C,).
-        variance: of all pairs of the batch, shape (C,).
-        pairs: number of pairs E, a scalar.
+        moments: of all pairs of the batch.
     """
 
     row: Tensor
     column: Tensor
     diagonal: Tensor
-    mean: Tensor
-    variance: Tensor
-    pairs: Tensor
+    moments: Moments
 
     def affine(self, scale: Tensor, shift: Tensor) -> Pooled:
-        """The same of scale T + shift, both (C,) or, by nodes, (N, C); mean and variance stay."""
+        """The same of scale T + shift, both (C,) or, by nodes, (N, C); the moments stay."""
         row, column, diagonal = (
             torch.addcmul(shift, means, scale) for means in (self.row, self.column, self.diagonal)
         )
@@ -93,10 +88,8 @@ def pool(pairs: Pairs, diagonal: Tensor, z: Tensor) -> Pooled:
         diagonal,
         near,
     )
-    count, every = pairs.counts[:, None], pairs.counts.sum()
-    mean = first / every.clamp(min=1)
-    variance = (second / every.clamp(min=1) - mean.square()).clamp(min=0)
-    return Pooled(row / count, column / count, middle, near + mean, variance, every)
+    count, moments = pairs.counts[:, None], Moments(near, first, second, pairs.counts.sum())
+    return Pooled(row / count, column / count, middle, moments)
 
 
 def _sums(
@@ -116,32 +109,6 @@ def _sums(
 
 def _activation(z: Tensor) -> Tensor:
     return functional.leaky_relu(z, SLOPE)
-
-
-class Norm(nn.BatchNorm1d):
-    """Batch normalisation of pairs, as a map that others apply.
-
-    The statistics are those of real pairs alone, in training of all pairs of the batch.
-    """
-
-    def scale_and_shift(self, pooled: Pooled) -> tuple[Tensor, Tensor]:
-        """Scale and shift, (C,) each; in training the running statistics are updated.
-
-        Args:
-            pooled: means and variances of the pairs. With fewer than two pairs the running
-                statistics serve, and stay.
-        """
-        mean, variance = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        if self.training and (torch.compiler.is_compiling() or int(pooled.pairs) > 1):
-            with torch.no_grad():
-                momentum = cast(float, self.momentum)
-                mean.lerp_(pooled.mean.to(mean.dtype), momentum)
-                unbiased = pooled.variance * (pooled.pairs / (pooled.pairs - 1))
-                variance.lerp_(unbiased.to(variance.dtype), momentum)
-                cast(Tensor, self.num_batches_tracked).add_(1)
-            mean, variance = pooled.mean, pooled.variance
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return scale, self.bias - mean * scale
 
 
 class Aggregate2to2(nn.Module):

@@ -11,7 +11,7 @@ import vector
 from torch import Tensor
 
 from hepgen.data import Batch, Features, make_batch
-from hepgen.taggers import LorentzNet
+from hepgen.taggers import LorentzNet, pair_blocks
 from tests.taggers.jets import CLASSES, make
 
 FEATURES = Features(["log_pt", "charge"])
@@ -68,13 +68,13 @@ def test_it_has_as_many_parameters_as_published() -> None:
 
     assert count() == 224_072
     # A scalar less or more: in the embedding, and in phi_h of each of six blocks.
-    assert count(beams=False) == 224_072 - 7 * 72
+    assert count(spurions=()) == 224_072 - 7 * 72
     assert count(scalars=["log_pt"]) == 224_072 + 7 * 72
 
 
 @pytest.mark.parametrize("massless", [False, True])
 def test_without_beams_scores_are_lorentz_invariant(massless: bool) -> None:
-    tagger = build(beams=False, scalars=["charge"])
+    tagger = build(spurions=(), scalars=["charge"])
     batch = batch_of([0, 1, 2, 5, 20, 40], massless=massless)
     rng = np.random.default_rng(1)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_without_beams_scores_are_lorentz_invariant(massless: bool) -> None:
 
 @pytest.mark.parametrize("massless", [False, True])
 def test_with_beams_scores_are_invariant_under_rotations_about_them(massless: bool) -> None:
-    tagger = build(beams=True)
+    tagger = build()
     batch = batch_of([0, 1, 2, 5, 20, 40], massless=massless)
     with torch.no_grad():
         expected = tagger(batch)
@@ -101,7 +101,7 @@ def test_with_beams_scores_are_invariant_under_rotations_about_them(massless: bo
 
 def test_a_mass_that_rounding_could_have_made_counts_as_none() -> None:
     batch = batch_of([30, 60], massless=True)
-    tagger = build(beams=False, blocks=1)
+    tagger = build(spurions=(), blocks=1)
     exact, rounded = batch.p4, batch.p4.float()
     scalars = []
     hook = tagger.embedding.register_forward_pre_hook(lambda _, inputs: scalars.append(inputs[0]))
@@ -150,7 +150,7 @@ def slowly(tagger: LorentzNet, batch: Batch) -> Tensor:
     logits = []
     for start, stop in zip(batch.ptr[:-1], batch.ptr[1:], strict=True):
         x, s = [], []
-        if tagger.beams:
+        if tagger.spurions:
             for sign in (1, -1):
                 x.append(torch.tensor([2**0.5, 0, 0, sign], dtype=torch.float64))
                 s.append([0.0, *[0.0] * len(tagger.scalars), math.log(2)])
@@ -159,7 +159,9 @@ def slowly(tagger: LorentzNet, batch: Batch) -> Tensor:
             square = float(dot(p, p))
             mass = math.copysign(math.sqrt(abs(square)), square)
             scalar = math.copysign(math.log(1 + abs(mass)), mass)
-            s.append([scalar, *[float(charge)] * len(tagger.scalars), *[0.0] * tagger.beams])
+            s.append(
+                [scalar, *[float(charge)] * len(tagger.scalars), *[0.0] * len(tagger.spurions)]
+            )
         s = [torch.tensor(values, dtype=torch.float64) for values in s]
         h, nodes = [linear("embedding", v) for v in s], range(len(x))
         for block in range(tagger.blocks):
@@ -190,10 +192,10 @@ def slowly(tagger: LorentzNet, batch: Batch) -> Tensor:
     return torch.stack(logits)
 
 
-@pytest.mark.parametrize("beams", [False, True])
+@pytest.mark.parametrize("spurions", [(), ("massive_beams",)])
 @pytest.mark.parametrize("scalars", [(), ("charge",)])
-def test_logits_are_those_of_the_equations_pair_by_pair(beams, scalars) -> None:
-    tagger = build(beams=beams, scalars=scalars, hidden=12, blocks=3, coordinate_weight=0.1)
+def test_logits_are_those_of_the_equations_pair_by_pair(spurions, scalars) -> None:
+    tagger = build(spurions=spurions, scalars=scalars, hidden=12, blocks=3, coordinate_weight=0.1)
     batch = batch_of([0, 1, 2, 5, 8])
     with torch.no_grad():
         torch.testing.assert_close(tagger(batch), slowly(tagger, batch), rtol=1e-10, atol=1e-10)
@@ -219,21 +221,66 @@ def test_constituents_at_one_place_and_at_rest_have_finite_gradients() -> None:
     assert all(p.grad.isfinite().all() for p in tagger.parameters())
 
 
-def test_memory_grows_with_the_real_pairs_alone() -> None:
-    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
-        rows = 0
+def kept_bytes(tagger: LorentzNet, counts: list[int]) -> int:
+    """Bytes of all storages that are kept for the backward pass."""
+    kept = {}
 
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            out = function(*args, **(kwargs or {}))
-            if isinstance(out, Tensor) and out.ndim:
-                self.rows = max(self.rows, out.shape[0])
-            return out
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-    tagger, counts = build(beams=False), [2, 3, 100, 0, 5]
-    pairs = sum(n * (n - 1) for n in counts)
-    with Largest() as largest, torch.no_grad():
-        tagger(batch_of(counts))
-    assert largest.rows == pairs
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = tagger.loss(make(counts))
+    del loss
+    return sum(kept.values())
+
+
+def test_training_keeps_two_invariants_a_pair_and_block_and_nothing_else_of_pairs() -> None:
+    tagger = LorentzNet(Features(), CLASSES, spurions=()).train()
+    # 120 nodes each time, and three jets: 4680, 10 080 and 5280 pairs.
+    even, uneven, other = (kept_bytes(tagger, c) for c in ([40] * 3, [10, 10, 100], [30, 30, 60]))
+    per_pair = (uneven - even) / (10_080 - 4680)
+    assert per_pair == pytest.approx(6 * 2 * 4, abs=1)
+    assert other == pytest.approx(even + per_pair * (5280 - 4680), rel=1e-3)
+
+
+def test_the_running_statistics_are_those_of_the_first_layer_over_all_pairs() -> None:
+    tagger = LorentzNet(FEATURES, CLASSES, spurions=()).double().train()
+    batch, seen = batch_of([0, 1, 2, 30, 17]), {}
+    state = {name: value.clone() for name, value in tagger.state_dict().items()}
+    block = tagger.layers[0]
+    hook = block.register_forward_pre_hook(lambda _, inputs: seen.update(inputs=inputs))
+    tagger(batch)
+    hook.remove()
+    pairs, x, h, _ = seen["inputs"]
+    start, end = x[pairs.first], x[pairs.second]
+    metric = torch.tensor([1.0, -1, -1, -1]).double()
+    products = [((start - end).square() * metric).sum(1), (start * end * metric).sum(1)]
+    pair = torch.stack([v.sign() * v.abs().log1p() for v in products], dim=1)
+    z = (
+        torch.cat([h[pairs.first], h[pairs.second], pair], dim=1)
+        @ state["layers.0.phi_e.0.weight"].T
+    )
+    norm = torch.nn.BatchNorm1d(72).double()
+    norm(z)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        got = getattr(block.phi_e[1], name)
+        torch.testing.assert_close(got, getattr(norm, name), rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_do_not_depend_on_the_blocks(monkeypatch) -> None:
+    tagger = build(hidden=12, blocks=3, dropout=0.0, coordinate_weight=0.1).train()
+    batch = batch_of([5, 0, 9, 20, 1, 14])
+    found = []
+    for size in (1, 200, 10**9):
+        monkeypatch.setattr(pair_blocks, "BLOCK", size)
+        tagger.zero_grad()
+        tagger(batch).square().sum().backward()
+        found.append([p.grad.clone() for p in tagger.parameters()])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
 
 
 def test_scalars_are_features_and_blocks_one_at_least() -> None:
