@@ -134,7 +134,8 @@ class LLoCaTransformer(Tagger):
 
     def pooled(self, latents: Tensor, jets: Batch) -> Tensor:
         """Logits (B, K) of latents (N, C)."""
-        logits: Tensor = self.linear_out(segment_mean(latents, jets.ptr))
+        mean = segment_mean(latents, jets.ptr).to(latents.dtype)
+        logits: Tensor = self.linear_out(mean)
         return logits
 
     def forward(self, jets: Batch) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 
 from hepgen import taggers
 from hepgen.data import Batch, Features
+from hepgen.heads import AuxiliaryLabels, Classification
 from hepgen.taggers import LLoCa, Tagger
 from hepgen.taggers.local_features import LocalJets
 from tests.taggers.jets import CLASSES, make, make_jets
@@ -130,6 +131,33 @@ def test_the_backbone_and_its_arguments_are_kept_with_the_model(tmp_path) -> Non
     assert loaded.frames.vectors.seen
     jets = make_jets([3, 20])
     np.testing.assert_array_equal(loaded.predict(jets), tagger.predict(jets))
+
+
+def test_a_pipeline_names_the_backbone(tmp_path) -> None:
+    from hepgen.pipeline import pipeline_parser
+
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(
+        "data: {files: jets.root}\n"
+        "model:\n"
+        "  class_path: LLoCa\n"
+        "  init_args: {backbone: ParticleNet, backbone_arguments: {k: 5}, spurions: [time]}\n"
+    )
+    chosen = pipeline_parser().parse_args(["--config", str(path)]).model
+    made = LLoCa(Features(), CLASSES, **chosen.init_args.as_dict())
+    assert made.network.k == 5
+    assert made.spurions == ("time",)
+
+
+def test_labels_of_constituents_are_learnt_from_the_latents_of_the_backbone() -> None:
+    head = AuxiliaryLabels(Classification(CLASSES), "kind", ["a", "b"])
+    tagger = LLoCa(Features(), head, "EnergyFlowNetwork")
+    batch = make([3, 20])
+    logits, labels = tagger.outputs(batch)
+    assert logits.shape == (2, 2)
+    assert labels is not None
+    assert labels.shape == (23, 2)
+    assert not any("network.constituent_layer" in name for name in tagger.state_dict())
 
 
 def test_it_has_the_latent_vectors_of_its_backbone() -> None:
