@@ -33,6 +33,9 @@ class ParticleFlowNetwork(Tagger):
         classes: names of the K classes, in the order of the logits.
         phi_channels: widths of the layers of :math:`\Phi`; the last is D.
         f_channels: widths of the hidden layers of F.
+
+    Attributes:
+        latent_width: D.
     """
 
     paper: ClassVar[Paper | None] = Paper(
@@ -52,16 +55,24 @@ class ParticleFlowNetwork(Tagger):
     ) -> None:
         super().__init__(features, classes)
         self.phi_channels, self.f_channels = tuple(phi_channels), tuple(f_channels)
-        latent = self.phi_channels[-1]
+        self.latent_width = latent = self.phi_channels[-1]
         self.phi = _mlp(len(features), self.phi_channels)
         self.f = _mlp(latent, self.f_channels)
         self.out = nn.Linear(self.f_channels[-1] if self.f_channels else latent, self.width)
 
     def forward(self, jets: Batch) -> Tensor:
         """Logits (B, K)."""
-        latent = self.phi(jets.x)  # (N, D)
+        return self.pooled(self.latents(jets), jets)
+
+    def latents(self, jets: Batch) -> Tensor:
+        """The vector of each constituent, (N, D)."""
+        latents: Tensor = self.phi(jets.x)
+        return latents
+
+    def pooled(self, latents: Tensor, jets: Batch) -> Tensor:
+        """Logits (B, K) of the sum of the vectors (N, D)."""
         # A sum, not a mean: the number of constituents itself tells quarks from gluons.
-        logits: Tensor = self.out(self.f(segment_sum(latent, jets.ptr)))  # (B, K)
+        logits: Tensor = self.out(self.f(segment_sum(latents, jets.ptr)))  # (B, K)
         return logits
 
 
