@@ -7,6 +7,8 @@ add one is told by `Tagger`.
 from hepgen.taggers.energy_flow_network import EnergyFlowNetwork
 from hepgen.taggers.energy_flow_polynomials import EnergyFlowPolynomials
 from hepgen.taggers.interaction_network import InteractionNetwork
+from hepgen.taggers.lgatr import LGATr
+from hepgen.taggers.lgatr_slim import LGATrSlim
 from hepgen.taggers.lloca import LLoCa
 from hepgen.taggers.lloca_transformer import LLoCaTransformer
 from hepgen.taggers.lorentz_net import LorentzNet
@@ -33,6 +35,8 @@ __all__ = [
     "EnergyFlowNetwork",
     "EnergyFlowPolynomials",
     "InteractionNetwork",
+    "LGATr",
+    "LGATrSlim",
     "LLoCa",
     "LLoCaTransformer",
     "LorentzNet",
