@@ -183,14 +183,17 @@ def _scorer(path: str | os.PathLike[str]) -> Any:
 def _calibrated(
     model: Any, method: Method, jets: Any, seed: int, **scoring: Any
 ) -> Temperature | Isotonic | BayesianLastLayer | MonteCarloDropout:
-    if method == "dropout":
-        return MonteCarloDropout(model, seed=seed)
-    kinds = {
+    kinds: dict[str, Any] = {
         "temperature": Temperature,
         "isotonic": Isotonic,
         "bayesian_last_layer": BayesianLastLayer,
     }
-    made: Any = kinds[method](model)
+    try:
+        if method == "dropout":
+            return MonteCarloDropout(model, seed=seed)
+        made = kinds[method](model)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     packed = jets
     if hasattr(model.features, "to_dict"):
         packed = PackedJets.pack(jets, model.features, model.classes)

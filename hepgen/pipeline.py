@@ -378,7 +378,10 @@ def _score(
         for i, name in enumerate(tagger.score_names)
     }
     ours = ("pt", "eta", "phi", "mass", "weight", "entry", "jet_index", "file_index")
-    names = [*(f"label_{c}" for c in classes), *ours, *keep]
+    labels = [f"label_{c}" for c in classes]
+    # Of a task without classes, those that the jets happen to have.
+    labels = labels or [name for name in ak.fields(jets) if name.startswith("label_")]
+    names = [*labels, *ours, *keep]
     columns |= {name: jets[name] for name in names if name in ak.fields(jets)}
     about = {"model": type(tagger).__name__, "classes": list(classes)}
     write(path, columns, overwrite=True, metadata={METADATA: json.dumps(about)})

@@ -87,6 +87,9 @@ def test_what_makes_no_sense_is_refused(models, tmp_path, capsys) -> None:
     new = tmp_path / "new.safetensors"
     with pytest.raises(ValueError, match=r"method should be one of temperature, .*not 'platt'"):
         calibrate_files(models[0], SAMPLE, new, method="platt")
+    both = join_models(models, tmp_path / "both.safetensors")
+    with pytest.raises(ValueError, match="for a tagger, not Ensemble"):
+        calibrate_files(both, SAMPLE, new, method="dropout", entries=20)
     with pytest.raises(ValueError, match="held_out should be between 0 and 1, not 1"):
         calibrate_files(models[0], SAMPLE, new, held_out=1)
     with pytest.raises(MissingName, match="label"):

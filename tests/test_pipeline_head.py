@@ -48,6 +48,23 @@ def test_a_pipeline_names_what_is_learnt(tmp_path: Path) -> None:
         assert json.loads(str(file["hepgen_model"]))["classes"] == ["top", "QCD"]
 
 
+def test_a_regression_writes_the_labels_that_its_jets_have(tmp_path: Path) -> None:
+    sample = JetSample(files=SAMPLE, entries=60, fractions=(0.5, 0.0, 0.5))
+    head: HeadSpec = {"regression": {"targets": ["mass"]}}
+    run = train(
+        sample,
+        Features(),
+        "ParticleFlowNetwork",
+        output=tmp_path / "run",
+        head=head,
+        epochs=1,
+        progress=False,
+    )
+    with uproot.open(run / "test.root") as file:
+        names = set(file[file.keys()[0]].keys())
+    assert {"mass_mean", "mass_sigma", "label_top", "label_QCD", "mass"} <= names
+
+
 def regression_of(column: str) -> HeadSpec:
     return {"regression": {"targets": {"m": column}, "kind": "quantile"}}
 

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from hepgen.certainty.certain import Certain, Prediction, labelled
 from hepgen.data import Batch, PackedJets
-from hepgen.heads import Classification
 from hepgen.taggers import Tagger
 
 if TYPE_CHECKING:
@@ -47,16 +46,16 @@ class BayesianLastLayer(Certain):
     softmax. The spread of a probability is that of the logits to first order.
 
     Args:
-        tagger: a trained tagger with classification as its head, whose outputs are those of an
-            ``nn.Linear``.
+        tagger: a trained tagger that gives probabilities of classes, its outputs those of an
+            ``nn.Linear``. Of its loss the cross entropy counts.
         structure: "full" keeps the whole precision matrix; "kronecker" its nearest Kronecker
             product, mean of Lambda times sum of phi phi^T, for large layers.
         prior_precision: :math:`\delta`, of the weights; None takes that of largest evidence.
 
     Raises:
-        ValueError: another head, no last linear layer, a full matrix of more than 4000 weights, or
+        ValueError: no last linear layer, a full matrix of more than 4000 weights, or
             a precision that is not positive.
-        TypeError: no tagger.
+        TypeError: no tagger, or one with another task.
     """
 
     tells_spread = True
@@ -68,8 +67,10 @@ class BayesianLastLayer(Certain):
         prior_precision: float | None = None,
     ) -> None:
         super().__init__([tagger])
-        if not isinstance(getattr(tagger, "head", None), Classification):
-            raise TypeError("BayesianLastLayer is for a tagger with classification as its head")
+        head = getattr(tagger, "head", None)
+        # A penalty on a classification leaves its outputs logits of the classes.
+        if head is None or not head.classes or head.names != head.classes:
+            raise TypeError("BayesianLastLayer is for a tagger that gives classes and nothing else")
         if structure not in ("full", "kronecker"):
             raise ValueError(f"structure should be full or kronecker, not {structure!r}")
         if prior_precision is not None and not prior_precision > 0:

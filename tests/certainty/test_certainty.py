@@ -28,7 +28,7 @@ from hepgen.certainty import (
 )
 from hepgen.certainty.certain import Moments, entropy, labelled
 from hepgen.data import Features, PackedJets
-from hepgen.heads import Classification, Joint, Regression
+from hepgen.heads import Classification, DistanceCorrelation, Joint, Regression
 from hepgen.metrics import expected_calibration_error
 from hepgen.taggers import ParticleFlowNetwork, ParticleNetLite, Tagger
 from tests.heads.heads import jets_with_masses
@@ -369,6 +369,15 @@ def test_the_prior_of_largest_evidence_is_that_of_a_scan(jets) -> None:
     assert evidence(best) >= max(evidence(best * 1.3), evidence(best / 1.3))
 
 
+def test_a_penalty_on_the_scores_leaves_a_posterior_of_the_last_layer(jets) -> None:
+    disco = DistanceCorrelation(Classification(CLASSES), "mass")
+    one, two = (BayesianLastLayer(tagger(0, h)).fit(jets) for h in (CLASSES, disco))
+    torch.testing.assert_close(one.precision, two.precision)
+    regression = tagger(0, Regression(["mass"]).fit(jets))
+    with pytest.raises(TypeError, match="gives classes and nothing else"):
+        BayesianLastLayer(regression)
+
+
 def test_what_cannot_be_wrapped_is_refused(jets) -> None:
     model = tagger()
     with pytest.raises(ValueError, match="two members at least, not 1"):
@@ -387,7 +396,7 @@ def test_what_cannot_be_wrapped_is_refused(jets) -> None:
         BayesianLastLayer(model, "diagonal")
     with pytest.raises(ValueError, match="prior_precision should be above 0"):
         BayesianLastLayer(model, prior_precision=0)
-    with pytest.raises(TypeError, match="with classification as its head"):
+    with pytest.raises(TypeError, match="gives classes and nothing else"):
         BayesianLastLayer(Ensemble([model, model]))
     with pytest.raises(ValueError, match="not fitted yet"):
         BayesianLastLayer(model).predict(jets)
