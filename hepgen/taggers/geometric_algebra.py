@@ -27,11 +27,15 @@ from hepgen.taggers.threads import map_in_threads
 
 __all__ = [
     "BLADES",
+    "SIGNS",
+    "SQUARES",
+    "TARGETS",
     "Parts",
     "blade_product",
     "from_parts",
     "geometric_product",
     "pair_matrices",
+    "plain_product",
     "squared_norms",
     "to_parts",
 ]
@@ -99,9 +103,11 @@ def _squares() -> list[int]:
 
 
 SIGNS, TARGETS = _tables()
+"""Sign and slot of the product of two slots, 2 row + half, each (16, 16)."""
 ORDER = [BLADES.index(blade) for _, blade in _slots()]
 ORDER_SIGNS = [float(sign) for sign, _ in _slots()]
 SQUARES = _squares()
+"""Inner product of each slot with itself."""
 
 
 def to_parts(multivectors: Tensor) -> Parts:
@@ -185,12 +191,20 @@ def geometric_product(factors: Parts) -> Parts:
         The products; their gradient has no gradient of its own on a CPU.
     """
     if factors.invariant.device.type != "cpu" or torch.compiler.is_exporting():
-        return _plain_product(factors)
+        return plain_product(factors)
     first, middle, last = _product(*factors)
     return Parts(first.flatten(1), middle.flatten(2), last.flatten(2))
 
 
-def _plain_product(factors: Parts) -> Parts:
+def plain_product(factors: Parts) -> Parts:
+    """What `geometric_product` gives, by operators of torch on any device.
+
+    Args:
+        factors: as there.
+
+    Returns:
+        The products.
+    """
     slots = torch.cat([factors.invariant[None], factors.vector, factors.bivector])
     left, right = slots.unbind(2)  # (8, N, 2, C)
     left, right = (side.transpose(1, 2).flatten(0, 1) for side in (left, right))  # (16, N, C)
