@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,36 @@ def test_each_shipped_benchmark_is_understood_and_its_taggers_can_be_built(path:
         cls = getattr(hepgen.taggers, entry.pipeline.model)
         tagger = cls(entry.pipeline.features, CLASSES, **entry.pipeline.arguments)
         assert sum(p.numel() for p in tagger.parameters()) > 0
+
+
+def _recipes() -> list[tuple[str, str, str]]:
+    """All of the top-tagging set; of the other sets what is not among these."""
+    samples = {"top": "top_qcd", "quark_gluon": "quark_gluon", "jetclass": "top_qcd"}
+    few = {"quark_gluon": ["PFN", "LorentzNet"], "jetclass": ["ParticleNet"]}
+    found = []
+    for name, sample in samples.items():
+        path = REPOSITORY / f"pipelines/benchmark_{name}.yaml"
+        taggers = few.get(name, yaml.safe_load(path.read_text())["taggers"])
+        found += [(name, tagger, sample) for tagger in taggers]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tagger", "sample"), _recipes())
+def test_the_papers_recipes_run_on_the_bundled_samples(
+    name: str, tagger: str, sample: str, tmp_path: Path
+) -> None:
+    words = ["--data.files", str(REPOSITORY / f"data_samples/{sample}.root")]
+    words += ["--data.validation_files", "null", "--data.test_files", "null"]
+    words += ["--data.fractions", "[0.4, 0.2, 0.4]", "--data.entries", "60"]
+    words += ["--fit.epochs", "1", "--fit.batch_size", "12", "--fit.precision", "32-true"]
+    path = REPOSITORY / f"pipelines/benchmark_{name}.yaml"
+    plan = read_plan(path, words, taggers=[tagger], seeds=[1], output=tmp_path)
+    table = benchmark(replace(plan, signal=None), progress=False)
+    assert len(table.rows) == 1
+    assert 0 <= table.rows[0].mean("AUC") <= 1
+    assert table.rows[0].costs["megaflops"] > 0
+    assert (tmp_path / tagger / "seed_1" / "result.json").is_file()
 
 
 @pytest.mark.parametrize(

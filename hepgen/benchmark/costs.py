@@ -65,10 +65,13 @@ def costs(tagger: Tagger, jets: ak.Array) -> Costs:
 def _megaflops(tagger: Tagger, jets: PackedJets, device: torch.device) -> float:
     some = jets.batch(slice(None)).to(device)
     mode, counter = tagger.training, FlopCounterMode(display=False)
-    tagger.eval()
+    learning = [p for p in tagger.parameters() if p.requires_grad]
+    tagger.eval().requires_grad_(False)  # the counter's hooks would wait for gradients
     with torch.no_grad(), counter:
         tagger(some)
     tagger.train(mode)
+    for parameter in learning:
+        parameter.requires_grad_(True)
     return float(counter.get_total_flops() / some.num_graphs / 1e6)
 
 
