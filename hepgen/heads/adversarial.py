@@ -11,6 +11,7 @@ Shapes: B jets, S scores, T targets, M bins, C components.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, cast, final
@@ -49,7 +50,10 @@ class Adversarial(Head):
     The adversary, a small network, gives a density of the variable for given scores. It learns to
     lower its loss, the tagger to lower that of the head minus ``strength`` times the adversary's,
     in one backward pass. That difference is the loss: the adversary's parameters get the gradient
-    of their own. Its layers are trained, saved and moved with the tagger.
+    of their own; an adversary worse than a guess counts as a guess. Its layers are trained, saved
+    and moved with the tagger. At the beginning it knows little, so that with a large ``strength``
+    an early epoch may have the lowest validation loss: train without validation then, which keeps
+    the last weights.
 
     Args:
         head: the task.
@@ -126,7 +130,17 @@ class Adversarial(Head):
         loss = self.head.loss(outputs, inner, constituents)
         against = self.adversary_loss(outputs, jets)
         # The value is of the objective; the gradients are the adversary's own, reversed further up.
-        return loss + against - ((1 + self.strength) * against).detach()
+        # One that is worse than a guess tells no less than nothing.
+        weight = weights_of(self.for_class, self.classes, jets)
+        guess = self._guess() * weight.sum() / (weight > 0).sum().clamp(min=1)
+        told = torch.minimum(against.detach(), guess)
+        return loss + against - against.detach() - self.strength * told
+
+    def _guess(self) -> float:
+        """Loss of an adversary that knows how the variable is distributed, and nothing else."""
+        if self.kind == "bins":
+            return math.log(self.number)
+        return (1 + math.log(2 * math.pi)) / 2
 
     def adversary_loss(self, outputs: Tensor, jets: Batch) -> Tensor:
         """Mean over the jets shown of minus the logarithm of the adversary's density.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,10 @@ def test_the_adversary_and_the_tagger_get_opposite_gradients(kind: str) -> None:
     for one, two in zip(got[1:], own, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-7)
     value = head.loss(outputs, batch)
-    torch.testing.assert_close(value, task - 3 * head.adversary_loss(outputs, batch))
+    # Of the mixture of two a single normal density is a guess.
+    guess = math.log(4) if kind == "bins" else (1 + math.log(2 * math.pi)) / 2
+    told = min(guess, float(head.adversary_loss(outputs, batch).detach()))
+    assert float(value.detach()) == pytest.approx(float(task.detach()) - 3 * told, rel=1e-5)
 
 
 def test_bins_of_the_adversary_hold_equally_many_jets_of_its_class() -> None:
