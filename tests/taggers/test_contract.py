@@ -156,8 +156,22 @@ def test_a_little_training_tells_two_cores_from_one(name: str) -> None:
     assert float(model.loss(make([15] * 100, seed=4)).detach()) < 0.3  # of ln 2 = 0.69
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_it_compiles_without_a_graph_break(tagger: Tagger, backend: str) -> None:
+# Making machine code takes minutes for most: here one for each kind of operator of our own. All
+# others were tried by hand when they came.
+COMPILED = ("LSTM", "ParticleFlowNetwork", "ParticleNetLite", "RecursiveNetwork")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPILED)
+def test_machine_code_gives_the_same(name: str) -> None:
+    compare_compiled(build(name), "inductor")
+
+
+def test_it_compiles_without_a_graph_break(tagger: Tagger) -> None:
+    compare_compiled(tagger, "eager")
+
+
+def compare_compiled(tagger: Tagger, backend: str) -> None:
     torch.compiler.reset()
     compiled = torch.compile(tagger, fullgraph=True, dynamic=True, backend=backend)
     for counts in (COUNTS, [5, 20, 0, 33]):
