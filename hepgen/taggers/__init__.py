@@ -9,6 +9,7 @@ from hepgen.taggers.energy_flow_polynomials import EnergyFlowPolynomials
 from hepgen.taggers.interaction_network import InteractionNetwork
 from hepgen.taggers.lgatr import LGATr
 from hepgen.taggers.lgatr_slim import LGATrSlim
+from hepgen.taggers.lgn import LGN
 from hepgen.taggers.lloca import LLoCa
 from hepgen.taggers.lloca_transformer import LLoCaTransformer
 from hepgen.taggers.lorentz_net import LorentzNet
@@ -29,6 +30,7 @@ from hepgen.taggers.topo_dnn import TopoDNN
 from hepgen.taggers.transformer import Transformer
 
 __all__ = [
+    "LGN",
     "LSTM",
     "PCNN",
     "PELICAN",

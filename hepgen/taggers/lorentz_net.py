@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
-from hepgen.kinematics import mass_squared, minkowski_dot
+from hepgen.kinematics import minkowski_dot
 from hepgen.taggers.edge_conv import batch_norm
+from hepgen.taggers.momentum_rounding import rounded_mass_squared
 from hepgen.taggers.pair_blocks import Axis, Pairs, over_pairs
 from hepgen.taggers.pair_norm import Moments, scale_and_shift
 from hepgen.taggers.segments import segment_mean, segment_sum
@@ -130,7 +131,8 @@ class LorentzNet(Tagger):
         x = nodes.momenta(jets.p4.to(exact))  # (N, 4)
         scalars = jets.x[:, self._columns]
         scalars = nodes.join(scalars.new_zeros(sum(nodes.each), len(self.scalars)), scalars)
-        psi_mass = _psi(_mass(x, jets.p4.dtype)).to(scalars.dtype)
+        square = rounded_mass_squared(x, jets.p4.dtype)
+        psi_mass = _psi(square.sign() * square.abs().sqrt()).to(scalars.dtype)
         # A spurion is told by psi(1), 1 GeV being the mass of the published ones.
         kinds = nodes.kinds(scalars)[:, 1:] * math.log(2)
         is_spurion = kinds.any(dim=1)
@@ -293,14 +295,6 @@ def _message(
         difference = x.index_select(0, first) - x.index_select(0, second)
         moved = moved.index_add(0, first, difference * along)
     return moved, own.new_zeros(own.shape, dtype=m.dtype).index_add(0, first, m)
-
-
-def _mass(p4: Tensor, given: torch.dtype) -> Tensor:
-    """Masses (N,) of momenta that were given in some type."""
-    square = mass_squared(p4)
-    # Half a unit in the last place of E and of |p| changes m^2 by as much.
-    noise = 2 * torch.finfo(given).eps * p4[:, 0].square()
-    return torch.where(square.abs() > noise, square.sign() * square.abs().sqrt(), 0)
 
 
 def _psi(v: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
-from hepgen.kinematics import mass_squared, minkowski_dot
+from hepgen.kinematics import minkowski_dot
+from hepgen.taggers.momentum_rounding import rounded_mass_squared
 from hepgen.taggers.pair_blocks import Pairs, over_pairs
 from hepgen.taggers.pair_norm import scale_and_shift
 from hepgen.taggers.pelican_layers import (
@@ -144,7 +145,7 @@ class PELICAN(Tagger):
         x = nodes.momenta(jets.p4.to(exact))  # (N, 4)
         pairs = Pairs.of(nodes.ptr, nodes.count, loops=True)
         diagonal, flip = pairs.diagonal(), pairs.flip()
-        squares = _mass_squared(x, jets.p4.dtype)
+        squares = rounded_mass_squared(x, jets.p4.dtype)
         z = self._embed(pairs, diagonal, x, squares, self._labels(jets, nodes))  # (E, C)
         for norm, aggregate, message in zip(
             list(self.norms)[:-1], self.aggregates, list(self.messages)[1:], strict=True
@@ -230,11 +231,3 @@ def _encode(
     labels = functional.leaky_relu(spread(first, second, diagonal, p, q, d))
     joined = torch.cat([encoded, labels.to(encoded.dtype)], dim=1)
     return (functional.linear(joined, weight, bias),)
-
-
-def _mass_squared(x: Tensor, given: torch.dtype) -> Tensor:
-    """Squared masses (N,) of momenta that were given in some type."""
-    square = mass_squared(x)
-    # Half a unit in the last place of E and of |p| changes m^2 by as much.
-    noise = 2 * torch.finfo(given).eps * x[:, 0].square()
-    return torch.where(square.abs() > noise, square, 0)

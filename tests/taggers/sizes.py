@@ -32,6 +32,8 @@ SMALL: dict[str, dict[str, Any]] = {
         "s_channels": 16,
         "heads": 2,
     },
+    # These jets are softer than those that the published scale is for.
+    "LGN": {"channels": (2, 2, 2), "radial": 8, "scale": 0.2},
     "LorentzNet": {"hidden": 24, "blocks": 3},
     "LundNet": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
     "LundNet3": {"conv_channels": ((16, 16), (32, 32), (32, 32)), "fusion": 48},
@@ -69,4 +71,4 @@ SMALL: dict[str, dict[str, Any]] = {
 
 # Steps and jets in each, where thirty steps on three times 48 jets teach too little: a network that
 # is told neither of permutations nor of distances has to find them.
-TRAINING: dict[str, tuple[int, int]] = {"TopoDNN": (60, 200)}
+TRAINING: dict[str, tuple[int, int]] = {"LGN": (60, 48), "TopoDNN": (60, 200)}
