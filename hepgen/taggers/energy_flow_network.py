@@ -14,6 +14,7 @@ from typing import ClassVar, final
 from torch import Tensor, nn
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.taggers.jet_plane import centred, pt_shares
 from hepgen.taggers.mlp import he_uniform, mlp
 from hepgen.taggers.segments import segment_sum
@@ -39,7 +40,7 @@ class EnergyFlowNetwork(Tagger):
 
     Args:
         features: kept with the model; none of them enters.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         phi_channels: widths of the layers of :math:`\Phi`; the last is D.
         f_channels: widths of the hidden layers of F.
 
@@ -62,7 +63,7 @@ class EnergyFlowNetwork(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         phi_channels: Sequence[int] = (100, 100, 256),
         f_channels: Sequence[int] = (100, 100, 100),
     ) -> None:

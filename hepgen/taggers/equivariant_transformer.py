@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.kinematics import mass_squared
 from hepgen.taggers.attention import attend, key_bias
 from hepgen.taggers.dense import from_dense, places, to_dense
@@ -75,7 +76,7 @@ class EquivariantTransformer(Tagger):
 
     Args:
         features: what enters of each constituent; only those in ``scalars`` are used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         scalars: names of features that enter as scalars.
         spurions: names of fixed tokens, of ``vectors``.
         pooling: "global_token" reads the logits from the global token, "mean" from all.
@@ -98,7 +99,7 @@ class EquivariantTransformer(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         scalars: Sequence[str],
         spurions: Sequence[str],
         pooling: Literal["global_token", "mean"],

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features, all_pairs
+from hepgen.heads import Head
 from hepgen.taggers.mlp import mlp
 from hepgen.taggers.segments import segment_sum
 from hepgen.taggers.tagger import Paper, Tagger
@@ -42,7 +43,7 @@ class InteractionNetwork(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         relation_channels: widths of the layers of :math:`f_R`.
         object_channels: widths of the layers of :math:`f_O`.
         classifier_channels: widths of the hidden layers of :math:`\phi_C`.
@@ -63,7 +64,7 @@ class InteractionNetwork(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         relation_channels: Sequence[int] = (60, 30, 20),
         object_channels: Sequence[int] = (60, 30, 24),
         classifier_channels: Sequence[int] = (),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.taggers.dense import places
 from hepgen.taggers.edge_conv import batch_norm
 from hepgen.taggers.size_groups import SizeGroups, groups_apply
@@ -58,7 +59,7 @@ class InteractionTransformer(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         embed_channels: widths of the layers that embed a constituent; the last is C.
         num_class_blocks: blocks of the class token.
         heads: of attention to the constituents, a divisor of C.
@@ -80,7 +81,7 @@ class InteractionTransformer(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         embed_channels: Sequence[int],
         num_class_blocks: int,
         heads: int,

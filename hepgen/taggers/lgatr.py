@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgen.data import Features
+from hepgen.heads import Head
 from hepgen.taggers.equivariant_transformer import EquivariantTransformer, JetAttention
 from hepgen.taggers.geometric_algebra import BLADES, Parts, to_parts
 from hepgen.taggers.multivector_layers import (
@@ -61,7 +62,7 @@ class LGATr(EquivariantTransformer):
 
     Args:
         features: what enters of each constituent; only those in ``scalars`` are used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         scalars: names of features that enter as scalars.
         spurions: names of `hepgen.taggers.spurions.SPURIONS`, or "xy_plane", the bivector of the
             plane across the beams.
@@ -92,7 +93,7 @@ class LGATr(EquivariantTransformer):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         scalars: Sequence[str] = (),
         spurions: Sequence[str] = ("beams", "time"),
         pooling: Literal["global_token", "mean"] = "global_token",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Features
+from hepgen.heads import Head
 from hepgen.taggers.equivariant_transformer import EquivariantTransformer, JetAttention
 from hepgen.taggers.spurions import SPURIONS
 from hepgen.taggers.tagger import Paper
@@ -53,7 +54,7 @@ class LGATrSlim(EquivariantTransformer):
 
     Args:
         features: what enters of each constituent; only those in ``scalars`` are used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         scalars: names of features that enter as scalars.
         spurions: names of `hepgen.taggers.spurions.SPURIONS`.
         pooling: "global_token" reads the logits from a token without momentum, "mean" from all.
@@ -81,7 +82,7 @@ class LGATrSlim(EquivariantTransformer):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         scalars: Sequence[str] = (),
         spurions: Sequence[str] = ("beams", "time"),
         pooling: Literal["global_token", "mean"] = "global_token",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.kinematics import minkowski_dot
 from hepgen.taggers.lgn_layers import Invariants, Level, Mix, State
 from hepgen.taggers.lorentz_representations import Irrep, vector_components
@@ -55,7 +56,7 @@ class LGN(Tagger):
 
     Args:
         features: what enters of each constituent; only those in ``scalars`` are used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         scalars: names of Lorentz-invariant features, such as charge or particle type.
         spurions: names of vectors that join each jet, see `hepgen.taggers.spurions.SPURIONS`.
         channels: C before the first level and behind each.
@@ -81,7 +82,7 @@ class LGN(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         scalars: Sequence[str] = (),
         spurions: Sequence[str] = ("massive_beams",),
         channels: Sequence[int] = (2, 4, 4, 2),

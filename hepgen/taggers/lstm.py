@@ -15,6 +15,7 @@ from torch import Tensor, nn, where
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.taggers.mlp import mlp
 from hepgen.taggers.ordering import by_pt
 from hepgen.taggers.recurrence import lstm
@@ -41,7 +42,7 @@ class LSTM(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         hidden: H.
         fc_channels: widths of the fully connected layers before the last.
 
@@ -65,7 +66,7 @@ class LSTM(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         hidden: int = 128,
         fc_channels: Sequence[int] = (64,),
     ) -> None:

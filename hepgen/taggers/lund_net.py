@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from hepgen.data import Batch, Features
 from hepgen.data.lund import LUND_COORDINATES, lund_trees
+from hepgen.heads import Head
 from hepgen.taggers.edge_conv import batch_norm
 from hepgen.taggers.segments import segment_mean
 from hepgen.taggers.tagger import Paper, Tagger
@@ -41,7 +42,7 @@ class LundNet(Tagger):
 
     Args:
         features: kept with the model; none is used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         coordinates: what a node has, of ``ln_z``, ``ln_delta``, ``psi``, ``ln_m`` and ``ln_kt``.
         conv_channels: widths of the layers of each convolution.
         fusion: width of the layer that joins all convolutions.
@@ -64,7 +65,7 @@ class LundNet(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         coordinates: Sequence[str] = LUND_COORDINATES,
         conv_channels: Sequence[Sequence[int]] = (
             (32, 32),
@@ -121,7 +122,7 @@ class LundNet3(LundNet):
 
     Args:
         features: kept with the model; none is used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         coordinates: what a node has, of ``ln_z``, ``ln_delta``, ``psi``, ``ln_m`` and ``ln_kt``.
         conv_channels: widths of the layers of each convolution.
         fusion: width of the layer that joins all convolutions.
@@ -135,7 +136,7 @@ class LundNet3(LundNet):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         coordinates: Sequence[str] = ("ln_kt", "ln_delta", "ln_z"),
         conv_channels: Sequence[Sequence[int]] = (
             (32, 32),

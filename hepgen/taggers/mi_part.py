@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hepgen.data import Features
 from hepgen.data.pairs import pair_places, unordered_pairs
+from hepgen.heads import Head
 from hepgen.taggers.attention import Attention, pair_bias
 from hepgen.taggers.dense import from_dense, places, to_dense
 from hepgen.taggers.dropout import Dropout
@@ -46,7 +47,7 @@ class MIParT(InteractionTransformer):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         embed_channels: widths of the layers that embed a constituent; the last is C.
         pair_channels: widths of the layers that embed a pair; the last is U, a divisor of C.
         heads: H, a divisor of C.
@@ -74,7 +75,7 @@ class MIParT(InteractionTransformer):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         embed_channels: Sequence[int] = (128, 512, 64),
         pair_channels: Sequence[int] = (64, 64, 64),
         heads: int = 8,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.taggers.dense import to_dense
 from hepgen.taggers.edge_conv import batch_norm
 from hepgen.taggers.hardest import hardest_places
@@ -41,7 +42,7 @@ class PCNN(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         places: P.
         stem: channels of the first convolution.
         stages: channels of the residual units of each stage; each stage after the first halves the
@@ -65,7 +66,7 @@ class PCNN(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         places: int = 100,
         stem: int = 32,
         stages: Sequence[Sequence[int]] = ((64, 64), (64, 64), (128, 128)),

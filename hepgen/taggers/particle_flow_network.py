@@ -14,6 +14,7 @@ from typing import ClassVar, final
 from torch import Tensor, nn
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.taggers.segments import segment_sum
 from hepgen.taggers.tagger import Paper, Tagger
 
@@ -30,7 +31,7 @@ class ParticleFlowNetwork(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         phi_channels: widths of the layers of :math:`\Phi`; the last is D.
         f_channels: widths of the hidden layers of F.
 
@@ -49,7 +50,7 @@ class ParticleFlowNetwork(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         phi_channels: Sequence[int] = (100, 100, 256),
         f_channels: Sequence[int] = (100, 100, 100),
     ) -> None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from hepgen.data import Batch, Features, knn
+from hepgen.heads import Head
 from hepgen.taggers.edge_conv import EdgeConv, batch_norm
 from hepgen.taggers.ordering import by_content
 from hepgen.taggers.segments import segment_mean
@@ -37,7 +38,7 @@ class ParticleNet(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         k: neighbours of each constituent.
         conv_channels: widths of the three layers of each block.
         fc_channels: widths of the fully connected layers before the last.
@@ -59,7 +60,7 @@ class ParticleNet(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         k: int = 16,
         conv_channels: Sequence[Sequence[int]] = ((64, 64, 64), (128, 128, 128), (256, 256, 256)),
         fc_channels: Sequence[int] = (256,),
@@ -99,7 +100,7 @@ class ParticleNetLite(ParticleNet):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         k: neighbours of each constituent.
         conv_channels: widths of the three layers of each block.
         fc_channels: widths of the fully connected layers before the last.
@@ -112,7 +113,7 @@ class ParticleNetLite(ParticleNet):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         k: int = 7,
         conv_channels: Sequence[Sequence[int]] = ((32, 32, 32), (64, 64, 64)),
         fc_channels: Sequence[int] = (128,),

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
 from hepgen.data import Batch, Features, knn
+from hepgen.heads import Head
 from hepgen.taggers.edge_conv import batch_norm
 from hepgen.taggers.ordering import by_content
 from hepgen.taggers.segments import segment_mean
@@ -42,7 +43,7 @@ class ParticleNetPyG(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         k: neighbours of each constituent.
         conv_channels: widths of the layers of each convolution.
         fc_channels: widths of the fully connected layers before the last.
@@ -64,7 +65,7 @@ class ParticleNetPyG(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         k: int = 16,
         conv_channels: Sequence[Sequence[int]] = ((64, 64, 64), (128, 128, 128), (256, 256, 256)),
         fc_channels: Sequence[int] = (256,),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hepgen.data import Features
 from hepgen.data.pairs import pair_places, unordered_pairs
+from hepgen.heads import Head
 from hepgen.taggers.attention import pair_bias
 from hepgen.taggers.dense import places
 from hepgen.taggers.interaction_transformer import InteractionTransformer, from_weaver_state
@@ -45,7 +46,7 @@ class ParticleTransformer(InteractionTransformer):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         embed_channels: widths of the layers that embed a constituent; the last is C.
         pair_channels: widths of the layers that embed a pair, before the last, of H.
         heads: H, a divisor of C.
@@ -72,7 +73,7 @@ class ParticleTransformer(InteractionTransformer):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         embed_channels: Sequence[int] = (128, 512, 128),
         pair_channels: Sequence[int] = (64, 64, 64),
         heads: int = 8,

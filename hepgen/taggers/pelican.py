@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.kinematics import minkowski_dot
 from hepgen.taggers.momentum_rounding import rounded_mass_squared
 from hepgen.taggers.pair_blocks import Pairs, over_pairs
@@ -68,7 +69,7 @@ class PELICAN(Tagger):
 
     Args:
         features: what enters of each constituent; only those in ``scalars`` are used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         scalars: names of Lorentz-invariant features, such as charge or particle type.
         spurions: names of vectors that join each jet, see `hepgen.taggers.spurions.SPURIONS`.
         hidden: channels of the pairs between the blocks.
@@ -97,7 +98,7 @@ class PELICAN(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         scalars: Sequence[str] = (),
         spurions: Sequence[str] = ("beams",),
         hidden: int = 132,

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from hepgen.data import Batch, Features
 from hepgen.data.clustering import POWERS, Trees, cluster
+from hepgen.heads import Head
 from hepgen.taggers.mlp import mlp
 from hepgen.taggers.recursion import Unit, recurse
 from hepgen.taggers.segments import segment_sum
@@ -51,7 +52,7 @@ class RecursiveNetwork(Tagger):
 
     Args:
         features: kept with the model; none is used.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         algorithm: ``kt``, ``cambridge_aachen`` or ``anti_kt``.
         gated: whether gates choose what a node takes from its children; a single layer otherwise.
         hidden: width H of a state.
@@ -75,7 +76,7 @@ class RecursiveNetwork(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         algorithm: str = "kt",
         gated: bool = True,
         hidden: int = 40,

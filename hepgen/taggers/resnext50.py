@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from hepgen.data import Batch, Features
 from hepgen.data.images import jet_images
+from hepgen.heads import Head
 from hepgen.taggers.edge_conv import batch_norm
 from hepgen.taggers.jet_plane import along_axis, centred, pt_shares
 from hepgen.taggers.ordering import by_content
@@ -45,7 +46,7 @@ class ResNeXt50(Tagger):
 
     Args:
         features: kept with the model; none of them enters.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         blocks: bottlenecks of each stage; each stage after the first halves the image and doubles
             the channels.
         stem: channels of the first convolution.
@@ -74,7 +75,7 @@ class ResNeXt50(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         blocks: Sequence[int] = (3, 4, 6, 3),
         stem: int = 64,
         groups: int = 32,

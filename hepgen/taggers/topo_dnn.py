@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.kinematics import pt
 from hepgen.taggers.dense import to_dense
 from hepgen.taggers.hardest import hardest_places
@@ -39,7 +40,7 @@ class TopoDNN(Tagger):
 
     Args:
         features: kept with the model; none of them enters.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         constituents: P; three at least.
         channels: widths of the hidden layers.
         pt_scale: the transverse momentum in GeV that counts as 1. That of the paper, from memory,
@@ -61,7 +62,7 @@ class TopoDNN(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         constituents: int = 30,
         channels: Sequence[int] = (300, 102, 12, 6),
         pt_scale: float = 1700.0,

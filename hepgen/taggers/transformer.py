@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgen.data import Batch, Features
+from hepgen.heads import Head
 from hepgen.taggers.attention import Attention, key_bias
 from hepgen.taggers.dense import places
 from hepgen.taggers.dropout import Dropout
@@ -44,7 +45,7 @@ class Transformer(Tagger):
 
     Args:
         features: what enters of each constituent; it has F names.
-        classes: names of the K classes, in the order of the logits.
+        classes: names of the K classes, in the order of the logits; or a head.
         channels: C.
         heads: H, a divisor of C.
         num_blocks: number of blocks.
@@ -68,7 +69,7 @@ class Transformer(Tagger):
     def __init__(
         self,
         features: Features,
-        classes: Sequence[str],
+        classes: Sequence[str] | Head,
         channels: int = 128,
         heads: int = 8,
         num_blocks: int = 10,
