@@ -92,7 +92,7 @@ def test_what_is_done_is_kept_and_other_settings_are_refused(plan: Path, tmp_pat
     assert weights.stat().st_mtime_ns == before
     assert second.rows[0].metrics["AUC"][0] == first.rows[0].metrics["AUC"][0]
     assert second.rows[0].seeds == (1, 2)
-    with pytest.raises(InputError, match=r"other settings.*epochs: 1 there.*epochs: 2 here"):
+    with pytest.raises(InputError, match=r"other settings.*: epochs: 1 there, epochs: 2 here$"):
         benchmark_from_words([*words, "--fit.epochs", "2"])
     (tmp_path / "out" / "PFN" / "seed_1" / "result.json").write_text("{")
     with pytest.raises(InputError, match=r"result\.json is damaged"):
@@ -142,6 +142,7 @@ def test_errors_of_seeds_and_of_the_sample_are_told_apart(tmp_path: Path) -> Non
     assert some.sampling("AUC") == pytest.approx(0.01)
     assert some.text("AUC") == "0.920 ± 0.020 ± 0.010"
     assert row([0.9], [0.01]).text("AUC") == "0.900 ± 0.010"
+    assert row([0.9, 0.9], [0.01, 0.01]).text("AUC") == "0.900 ± 0 ± 0.010"
     assert math.isnan(row([0.9], [0.01]).spread("AUC"))
     assert row([math.inf, 800.0], [math.nan, 300.0], 500.0).text("AUC").startswith("> 500")
     table = Table((some,), "Of nothing.")
@@ -215,6 +216,10 @@ def test_the_papers_recipes_run_on_the_bundled_samples(
         ({"taggers": {"a": {"model": "ParticleNet", "fits": 1}}}, MissingName, "nearest: fit"),
         ({"seeds": [1, 1]}, WrongType, "seeds should be different whole numbers"),
         ({"fit": {"epoch": 1}}, MissingName, "nearest: fit.epochs"),
+        ({"seeds": 3}, WrongType, "seeds should be different whole numbers, not 3"),
+        ({"split_seed": "a"}, WrongType, "split_seed should be a whole number, not 'a'"),
+        ({"working_points": 0.5}, WrongType, r"working_points should be .*, not 0\.5"),
+        ({"working_points": [50, 30]}, WrongType, r"above 0 and up to 1.*not \[50, 30\]"),
     ],
 )
 def test_a_plan_that_cannot_be_understood_is_told_where(
@@ -223,6 +228,19 @@ def test_a_plan_that_cannot_be_understood_is_told_where(
     plan.write_text(yaml.safe_dump({**yaml.safe_load(plan.read_text()), **change}))
     with pytest.raises(error, match=match):
         read_plan(plan)
+
+
+def test_a_signal_that_is_no_class_is_told_before_the_training(plan: Path, tmp_path: Path) -> None:
+    chosen = replace(read_plan(plan, output=tmp_path / "out"), signal="tpo")
+    with pytest.raises(MissingName, match=r"no class \(signal\) 'tpo' in PFN.*nearest: top"):
+        benchmark(chosen, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_seed_for_all_trainings_is_refused_since_it_would_decide_nothing(plan: Path) -> None:
+    for words in (["--seed", "3"], ["--seed=3"]):
+        with pytest.raises(MissingName, match=r"no option '--seed'.*nearest: --seeds"):
+            read_plan(plan, words)
 
 
 def test_taggers_that_are_not_in_the_plan_and_missing_test_jets_are_told(plan: Path) -> None:

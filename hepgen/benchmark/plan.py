@@ -86,7 +86,7 @@ def read_plan(
     Raises:
         MissingFile: there is no such file.
         MissingName: a key, tagger or class that does not exist.
-        WrongType: a value of the wrong type.
+        WrongType: a value of the wrong type, or a working point that is no efficiency.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -100,21 +100,40 @@ def read_plan(
         if name not in named:
             raise MissingName.among(name, named, kind="tagger", where=str(path))
     chosen = [name for name in named if taggers is None or name in taggers]
-    numbers = tuple(content.get("seeds", (1, 2, 3)) if seeds is None else seeds)
-    if (
-        not numbers
-        or not all(isinstance(n, int) for n in numbers)
-        or len(set(numbers)) < len(numbers)
-    ):
-        raise WrongType(f"{path}: seeds should be different whole numbers, not {list(numbers)}")
+    numbers = _seeds(content.get("seeds", (1, 2, 3)) if seeds is None else seeds, path)
+    split_seed = content.get("split_seed", 0)
+    if not isinstance(split_seed, int):
+        raise WrongType(f"{path}: split_seed should be a whole number, not {split_seed!r}")
+    for word in words:
+        if word.partition("=")[0] == "--seed":
+            raise MissingName.among(
+                "--seed", ["--seeds"], kind="option", where="hepgen benchmark, which has several"
+            )
     return Plan(
         tuple(_entry(name, named[name], content, words, path) for name in chosen),
         numbers,
-        int(content.get("split_seed", 0)),
+        split_seed,
         content.get("signal"),
-        tuple(float(point) for point in content.get("working_points", (0.5, 0.3))),
+        _working_points(content.get("working_points", (0.5, 0.3)), path),
         Path(output or content.get("output") or f"runs/{path.stem}"),
     )
+
+
+def _seeds(given: Any, path: Path) -> tuple[int, ...]:
+    several = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+    if not several or not all(isinstance(n, int) for n in given) or len(set(given)) < len(given):
+        raise WrongType(f"{path}: seeds should be different whole numbers, not {given!r}")
+    return tuple(given)
+
+
+def _working_points(given: Any, path: Path) -> tuple[float, ...]:
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    if not several or not all(isinstance(p, int | float) and 0 < p <= 1 for p in given):
+        raise WrongType(
+            f"{path}: working_points should be signal efficiencies above 0 and up to 1, such as "
+            f"[0.5, 0.3], not {given!r}"
+        )
+    return tuple(float(point) for point in given)
 
 
 def _entry(

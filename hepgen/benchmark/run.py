@@ -21,7 +21,7 @@ from hepgen.benchmark.table import Row, Table
 from hepgen.data import Features, JetFiles
 from hepgen.data.labels import class_index
 from hepgen.io import expand
-from hepgen.io.errors import InputError, WrongType
+from hepgen.io.errors import InputError, MissingName, WrongType
 from hepgen.metrics import Estimate, summarise
 from hepgen.pipeline import fit_to, make_tagger
 from hepgen.pipeline_head import head_for, parts_for, sample_for
@@ -73,8 +73,8 @@ def benchmark(plan: Plan, *, progress: bool = True) -> Table:
 
     All see the same training, validation and test jets. Each training has a folder of its own,
     ``<output>/<tagger>/seed_<n>``, and is not done again if its ``result.json`` is there and of the
-    same settings; one that was interrupted goes on. The folder gets ``table.csv``, ``table.md``,
-    ``table.png`` and ``table.json``, anew after each tagger.
+    same settings; one that was interrupted goes on. The folder gets ``table.csv``, ``table.md``
+    and ``table.png``, anew after each tagger.
 
     Args:
         plan: see `hepgen.benchmark.plan.read_plan`.
@@ -84,8 +84,8 @@ def benchmark(plan: Plan, *, progress: bool = True) -> Table:
         The table.
 
     Raises:
-        InputError: the jets cannot be read, there are no test jets, or a folder holds a training
-            with other settings.
+        InputError: the jets cannot be read, there are no test jets, the signal is none of the
+            classes, or a folder holds a training with other settings.
         ValueError: what `hepgen.fit` raises.
     """
     say = Console(stderr=True, quiet=not progress).print
@@ -169,10 +169,10 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         if old == new:
             continue
         if key == "pipeline":
-            lines = (set(str(text).splitlines()) for text in (old, new))
-            there, here = lines
-            yield f"{', '.join(s.strip() for s in sorted(there - here))} there, "
-            yield f"{', '.join(s.strip() for s in sorted(here - there))} here"
+            there, here = (str(text).splitlines() for text in (old, new))
+            gone = ", ".join(line.strip() for line in there if line not in here)
+            come = ", ".join(line.strip() for line in here if line not in there)
+            yield f"{gone or 'nothing'} there, {come or 'nothing'} here"
         else:
             yield f"{key} {old!r} there, {new!r} here"
 
@@ -195,6 +195,10 @@ def _train(
     )
     if not tagger.classes:
         raise WrongType(f"{entry.name}: {pipeline.head} tells no classes apart; a benchmark does")
+    if plan.signal is not None and plan.signal not in tagger.classes:
+        raise MissingName.among(
+            plan.signal, tagger.classes, kind="class (signal)", where=f"{entry.name}'s classes"
+        )
     options = {"seed": seed, "progress": progress, **pipeline.options}
     fit(tagger, parts.train, validation=parts.validation, output=folder, **options)
     scores = tagger.predict(parts.test, progress=progress)

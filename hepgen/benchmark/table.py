@@ -70,8 +70,10 @@ class Row:
         sampling = self.sampling(metric)
         if math.isnan(spread):
             return rounded(mean, sampling)
-        shown = rounded(mean, spread if spread > 0 else sampling)
-        return f"{shown} ± {rounded(sampling, sampling).partition(' ')[0]}"
+        error = rounded(sampling, sampling).partition(" ")[0]
+        if spread == 0:  # few test jets: another training may tell them apart just as well
+            return f"{rounded(mean, sampling).partition(' ')[0]} ± 0 ± {error}"
+        return f"{rounded(mean, spread)} ± {error}"
 
 
 @dataclass(frozen=True)
