@@ -104,6 +104,7 @@ def save(model: nn.Module, path: str | Path, *, training: Mapping[str, Any] | No
         name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()
     }
     with replacing(path) as temporary:
+        temporary.touch()  # what cannot be written is told by the system, not by the package
         save_file(weights, temporary, metadata={"hepgen": text})
 
 

@@ -166,6 +166,9 @@ def _convert(words: list[str]) -> None:
     parser.add_argument("--like", type=str, required=True, help="weaver or lorentznet")
     parser.add_argument("--config", type=str, help="YAML or preprocess.json of weaver")
     parser.add_argument("--classes", type=list[str] | None, help="names, if config tells none")
+    parser.add_argument(
+        "--names", type=dict[str, str] | None, help='branch -> field, {"pfcand_pt": "pt"}'
+    )
     parser.add_argument("--arguments", type=dict[str, Any] | None, help='such as {"k": 7}')
     arguments = _arguments(parser, words)
     output, more = arguments.pop("output"), arguments.pop("arguments") or {}

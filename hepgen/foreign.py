@@ -12,6 +12,7 @@ The weights tell the architecture by their names and shapes. Three things leave 
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
 import warnings
@@ -26,7 +27,7 @@ from torch import Tensor
 from hepgen.checkpoint import CheckpointError
 from hepgen.data import Features
 from hepgen.data.weaver import WeaverConfig, read_weaver_config
-from hepgen.io.errors import SchemaError
+from hepgen.io.errors import MissingName, SchemaError, WrongType
 from hepgen.taggers import (
     LorentzNet,
     ParticleNet,
@@ -101,7 +102,8 @@ def from_weaver(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the weights are damaged, or of another architecture.
-        InputError: the configuration cannot be read, or does not go with the weights.
+        InputError: the configuration cannot be read, or does not go with the weights, or the
+            tagger has no such argument.
     """
     state = read_weights(path)
     cls: type[Tagger]
@@ -119,7 +121,10 @@ def from_weaver(
             f"{path} holds neither weaver's ParticleNet (edge_convs.*) nor its Particle "
             f"Transformer (cls_token), but {', '.join(list(state)[:4])}, ..."
         )
-    width = len(state[max((n for n in state if re.match(r"fc\.\d.*bias", n)), key=_depth)])
+    last = max((n for n in state if re.match(r"fc\.\d.*bias", n)), key=_depth, default=None)
+    if last is None:
+        raise CheckpointError(f"{path} has no last layer (fc.*.bias), so it tells no classes apart")
+    width = len(state[last])
     entries = found.pop("inputs")
     if entries != len(features):
         raise SchemaError(
@@ -151,6 +156,7 @@ def from_lorentz_net(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the weights are damaged, or of another architecture.
+        InputError: the tagger has no such argument.
     """
     state = read_weights(path)
     if "embedding.weight" not in state or not any(n.startswith("LGEBs.") for n in state):
@@ -258,8 +264,15 @@ def _filled(
     path: str | Path,
 ) -> Tagger:
     """A tagger with these weights."""
-    with torch.random.fork_rng(devices=[]):
-        tagger = cls(features, classes, **arguments)
+    known = [n for n in inspect.signature(cls).parameters if n not in ("features", "classes")]
+    for name in arguments:
+        if name not in known:
+            raise MissingName.among(name, known, kind="argument", where=cls.__name__)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            tagger = cls(features, classes, **arguments)
+    except TypeError as error:
+        raise WrongType(f"{cls.__name__} cannot have {dict(arguments)}: {error}") from error
     try:
         tagger.load_state_dict(state)
     except RuntimeError as error:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 PROGRAMS = ("weaver", "lorentznet")
+# Endings that torch.save gives to files.
+FOREIGN = (".pt", ".pth", ".ckpt", ".bin")
 
 
 def load(
@@ -54,15 +56,21 @@ def load(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, or its weights are of no architecture that is known.
-        InputError: ``like`` is no program that is known, or the configuration does not go with the
-            weights.
+        InputError: ``like`` is no program that is known, the configuration does not go with the
+            weights, or the tagger has no such argument.
     """
     if like is None:
         given = {"config": config, "classes": classes, "names": names, **arguments}
         more = [name for name, value in given.items() if value is not None]
         if more:
             raise InputError(f"{', '.join(more)} goes with weights of other programs: say like=")
-        return checkpoint.load(path, functions=functions, device=device)
+        try:
+            return checkpoint.load(path, functions=functions, device=device)
+        except checkpoint.CheckpointError as error:
+            if Path(path).suffix in FOREIGN:
+                hint = f"{error}; for weights of another program say like= ({', '.join(PROGRAMS)})"
+                raise checkpoint.CheckpointError(hint) from error
+            raise
     if like not in PROGRAMS:
         raise MissingName.among(like, PROGRAMS, kind="program (like=)", where="hepgen")
     from hepgen import foreign

@@ -147,6 +147,39 @@ class TestWeaver:
         words += ["-o", str(tmp_path / "light.safetensors"), "--arguments", '{"k": 7}']
         assert cli.main(words) == 0
         assert checkpoint.load(tmp_path / "light.safetensors").k == 7
+        capsys.readouterr()
+        for arguments, told in (
+            ('{"kk": 7}', "no argument 'kk' in ParticleNet; nearest: k"),
+            ('{"k": "seven"}', "WrongType: ParticleNet cannot have"),
+        ):
+            assert cli.main([*words, "--arguments", arguments]) == 1
+            assert told in capsys.readouterr().err
+        assert cli.main([*words, "-o", str(tmp_path / "none" / "a.safetensors")]) == 1
+        assert "FileNotFoundError" in capsys.readouterr().err
+
+    def test_the_command_line_takes_names_of_branches(
+        self, real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = (real_data / CONFIGS / "JetClass/JetClass_kin.yaml").read_text()
+        (tmp_path / "own.yaml").write_text(text.replace("part_energy", "cand_e"))
+        words = ["convert", str(real_data / "weights/ParticleNet_kin.pt"), "--like", "weaver"]
+        words += ["--config", str(tmp_path / "own.yaml"), "-o", str(tmp_path / "a.safetensors")]
+        assert cli.main(words) == 1
+        assert "give names={branch: field}" in capsys.readouterr().err
+        assert cli.main([*words, "--names", '{"cand_e": "energy"}']) == 0
+        assert "log_energy" in checkpoint.load(tmp_path / "a.safetensors").features.names
+
+    def test_weights_without_a_last_layer_and_a_forgotten_like_are_told(
+        self, real_data: Path, tmp_path: Path
+    ) -> None:
+        weights = real_data / "weights/ParticleNet_kin.pt"
+        config = real_data / CONFIGS / "JetClass/JetClass_kin.yaml"
+        state = {n: t for n, t in read_weights(weights).items() if not n.startswith("fc.")}
+        torch.save(state, tmp_path / "body.pt")
+        with pytest.raises(CheckpointError, match=r"body\.pt has no last layer"):
+            load(tmp_path / "body.pt", like="weaver", config=config)
+        with pytest.raises(CheckpointError, match=r"no safetensors file; .* say like= \(weaver"):
+            load(weights)
 
 
 def _kernel(name: str, tensor: Tensor) -> bool:
