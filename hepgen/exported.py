@@ -1,8 +1,9 @@
 """A trained tagger as one file of torch.export: a graph of operators, without its Python.
 
 The program takes tensors and gives scores, for any number of jets and constituents above one:
-``torch.export.load(path).module()(x, ptr, pos, p4)``. Where it holds operators of hepgen, such as
-``hepgen::knn``, hepgen has to be imported first, which `load_exported` sees to.
+``torch.export.load(path).module()(x, ptr, pos, p4)``. These are those of a batch, or of
+`hepgen.PackedJets`, which calls ``ptr`` its ``offsets``. Where the program holds operators of
+hepgen, such as ``hepgen::knn``, hepgen has to be imported first, which `load_exported` sees to.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Exported:
 
     Attributes:
         program: what torch.export wrote, for at least two jets with two constituents in all. Of
-            ``x`` (N, F), ``ptr`` (B + 1,), ``pos`` (N, 2) and ``p4`` (N, 4), as `hepgen.PackedJets`
-            has them, it gives scores (B, S). Calling this object is the same for any number.
+            ``x`` (N, F), ``ptr`` (B + 1,), ``pos`` (N, 2) and ``p4`` (N, 4), as the batches of
+            `hepgen.PackedJets` have them, it gives scores (B, S). Calling this object is the same for any number.
         about: what the file says of itself: hepgen's version, the tagger's class and arguments,
             features with their standardisation, and names of the scores.
     """
@@ -100,6 +101,11 @@ def load_exported(path: str | Path) -> Exported:
         raise FileNotFoundError(f"no file {path}; wanted one that hepgen.export wrote")
     more = {ABOUT: ""}
     try:
+        # torch does not look at the checksums, and would compute with damaged weights.
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+        if bad is not None:
+            raise CheckpointError(f"{path} is damaged: {bad} is not what was written")
         program = torch.export.load(path, extra_files=more)
     except (RuntimeError, ValueError, OSError, LookupError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is no program of torch.export: {error}") from error

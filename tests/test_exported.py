@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,18 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pt2").write_text("hello")
     with pytest.raises(CheckpointError, match=r"text\.pt2 is no program of torch\.export"):
         load_exported(tmp_path / "text.pt2")
+    whole = tmp_path / "whole.pt2"
+    export(ParticleFlowNetwork(Features(), CLASSES, phi_channels=(8, 8)), whole)
+    content = bytearray(whole.read_bytes())
+    with zipfile.ZipFile(whole) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    content[largest.header_offset + largest.file_size // 2] ^= 1
+    (tmp_path / "flipped.pt2").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"flipped\.pt2 is damaged: .* is not what was"):
+        load_exported(tmp_path / "flipped.pt2")
+    (tmp_path / "short.pt2").write_bytes(whole.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"short\.pt2 is no program of torch\.export"):
+        load_exported(tmp_path / "short.pt2")
     program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(3, 2),))
     torch.export.save(program, tmp_path / "other.pt2")
     with pytest.raises(CheckpointError, match="but none of hepgen's"):
