@@ -4,7 +4,9 @@
 same weights and the same jets, of 30 to 100 constituents, all multiplicities alike. weaver gets
 batches padded to 128, which its SequenceTrimmer cuts as it does by default: to the longest jet in
 inference, and to a random quantile of the lengths, 0.9 to 1, in training. hepgen trains without
-trimming, on all constituents. Repetitions alternate between the programs; medians are compared.
+trimming, on all constituents. Repetitions alternate between the programs; medians are compared, of
+the time on the clock and of the time of the processors: where other programs run beside, the second
+tells with one thread what the first would be without them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +30,7 @@ from hepgen.taggers.particle_transformer import ParticleTransformer, from_weaver
 
 CLASSES = ("top", "qcd")
 PADDED = 128
+HEAD = ("threads", "what", "program", "jets/s", "ratio", "jets/CPU s", "CPU ratio", "load")
 
 
 def jets_of(count: int, seed: int) -> Batch:
@@ -60,19 +64,30 @@ def pair() -> tuple[ParticleTransformer, WeaverTransformer]:
     return ours, theirs
 
 
-def medians(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
+class Seconds(NamedTuple):
+    """On the clock, and of the processors."""
+
+    clock: float
+    processors: float
+
+
+def medians(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[str, Seconds]:
     """Seconds of each call, which take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[str, list[Seconds]] = {name: [] for name in calls}
     for repetition in range(repetitions + 1):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = Seconds(time.perf_counter(), time.process_time())
             call()
+            stop = Seconds(time.perf_counter(), time.process_time())
             if repetition:  # the first is for caches, compilation and memory
-                seconds[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
+                passed = (end - begin for begin, end in zip(start, stop, strict=True))
+                seconds[name].append(Seconds(*passed))
+    return {
+        name: Seconds(*map(median, zip(*values, strict=True))) for name, values in seconds.items()
+    }
 
 
-def inference(batch: Batch, repetitions: int) -> dict[str, float]:
+def inference(batch: Batch, repetitions: int) -> dict[str, Seconds]:
     """Seconds of a batch in evaluation; logits are compared before."""
     ours, theirs = pair()
     inputs = padded(batch)
@@ -91,7 +106,7 @@ def inference(batch: Batch, repetitions: int) -> dict[str, float]:
         )
 
 
-def training(batch: Batch, repetitions: int) -> dict[str, float]:
+def training(batch: Batch, repetitions: int) -> dict[str, Seconds]:
     """Seconds of a step: forward, backward, optimiser."""
     ours, theirs = pair()
     inputs = padded(batch)
@@ -141,9 +156,15 @@ def main() -> None:
         times = measure(batch, options.repetitions)
         theirs = times["weaver"]
         for program, seconds in times.items():
-            rate, ratio = options.batch_size / seconds, theirs / seconds
-            print(f"{what:<10} {program:<16} {rate:8.1f} jets/s {ratio:7.2f} x weaver", flush=True)
-            rows.append([options.threads, what, program, f"{rate:.1f}", f"{ratio:.2f}"])
+            figures = [f"{options.batch_size / value:.1f}" for value in seconds]
+            ratios = [f"{a / b:.2f}" for a, b in zip(theirs, seconds, strict=True)]
+            print(
+                f"{what:<10} {program:<16} {figures[0]:>7} jets/s {ratios[0]:>6} x weaver, "
+                f"{figures[1]:>7} jets/CPU s {ratios[1]:>6} x weaver",
+                flush=True,
+            )
+            paired = [value for both in zip(figures, ratios, strict=True) for value in both]
+            rows.append([options.threads, what, program, *paired])
     load = f"{os.getloadavg()[0]:.1f}"
     print(f"load {load}")
     if options.csv is not None:
@@ -151,7 +172,7 @@ def main() -> None:
         with options.csv.open("a", newline="") as file:
             table = csv.writer(file)
             if new:
-                table.writerow(["threads", "what", "program", "jets/s", "ratio", "load"])
+                table.writerow(HEAD)
             table.writerows([*row, load] for row in rows)
 
 

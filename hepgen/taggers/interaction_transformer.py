@@ -160,12 +160,12 @@ class InteractionTransformer(Tagger):
             # Batch normalisation is of all jets together.
             latents, interactions = self.embed(x), self.interactions(p4, groups.ptr)
             rows, pairs = groups.rows(latents), groups.pairs(interactions)
-            return groups.join_rows(groups.map(self.transform, rows, pairs, threads=False))
+            return groups.join_rows(groups.map_trained(self, self.transform, rows, pairs))
 
         def alone(x: Tensor, p4: Tensor, ptr: Tensor) -> Tensor:
             return self.transform(self.embed(x), self.interactions(p4, ptr), ptr)
 
-        return groups.join_rows(groups.map(alone, groups.rows(x), groups.rows(p4), threads=True))
+        return groups.join_rows(groups.map(alone, groups.rows(x), groups.rows(p4)))
 
     def classify(self, x: Tensor, ptr: Tensor) -> Tensor:
         """Logits of the jets.
@@ -180,9 +180,8 @@ class InteractionTransformer(Tagger):
         if not groups_apply(x):
             return self._classify(x, ptr)
         groups = SizeGroups(ptr, x.shape[0], self.group_rows)
-        threads = not self.training and not torch.is_grad_enabled()
         rows = groups.rows(groups.sort(x))
-        return groups.join_jets(groups.map(self._classify, rows, threads=threads))
+        return groups.join_jets(groups.map_trained(self, self._classify, rows))
 
     def _classify(self, x: Tensor, ptr: Tensor) -> Tensor:
         rows = places(ptr)  # (B, P)

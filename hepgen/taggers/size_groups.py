@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from hepgen.taggers.group_gradients import map_with_gradients
 from hepgen.taggers.threads import map_in_threads
 
 __all__ = ["SizeGroups", "groups_apply"]
@@ -76,23 +77,34 @@ class SizeGroups:
         """Values of the jets of each group as (B, ...), in the order of the batch."""
         return torch.cat(list(parts)).index_select(0, _inverse(self._jets))
 
-    def map(
-        self, work: Callable[..., Tensor], *parts: Sequence[Tensor], threads: bool
-    ) -> list[Tensor]:
-        """What the work gives for each group.
+    def map(self, work: Callable[..., Tensor], *parts: Sequence[Tensor]) -> list[Tensor]:
+        """What the work gives for each group, without gradients, in several threads.
 
         Args:
             work: called with what each of ``parts`` has for a group, and with its offsets.
             parts: something for each group, as `rows` and `pairs` give it.
-            threads: whether threads share the groups, for work without gradients and chance.
 
         Returns:
             One result for each group.
         """
-        items = list(zip(*parts, self.groups, strict=True))
-        if threads:
-            return map_in_threads(lambda item: work(*item), items)
-        return [work(*item) for item in items]
+        return map_in_threads(lambda item: work(*item), list(zip(*parts, self.groups, strict=True)))
+
+    def map_trained(
+        self, module: nn.Module, work: Callable[..., Tensor], *parts: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What the work gives for each group, in several threads, with gradients if wanted.
+
+        Args:
+            module: whose parameters the work depends on; in training it may use chance.
+            work: called with what each of ``parts`` has for a group, and with its offsets.
+            parts: something for each group, as `rows` and `pairs` give it.
+
+        Returns:
+            One result for each group.
+        """
+        if torch.is_grad_enabled() or module.training:
+            return map_with_gradients(work, parts, self.groups, list(module.parameters()))
+        return self.map(work, *parts)
 
 
 def _cuts(offsets: Sequence[int], most: int) -> list[int]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -111,9 +110,8 @@ class Transformer(Tagger):
         if not groups_apply(x):
             return self.transform(x, ptr)
         groups = SizeGroups(ptr, x.shape[0], self.group_rows)
-        threads = not self.training and not torch.is_grad_enabled()
         parts = groups.rows(groups.sort(x))
-        return groups.join_rows(groups.map(self.transform, parts, threads=threads))
+        return groups.join_rows(groups.map_trained(self, self.transform, parts))
 
     def transform(self, x: Tensor, ptr: Tensor) -> Tensor:
         """What `encode` gives, all jets padded to the largest where they attend to one another."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hepgen.taggers.dropout import Dropout, drop
+from hepgen.taggers.dropout import Dropout, drop, seeded
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -53,3 +53,15 @@ def test_the_seed_decides() -> None:
         results.append(Dropout(0.5)(torch.ones(1000)))
     assert (results[0] == results[1]).all()
     assert not (Dropout(0.5)(torch.ones(1000)) == results[0]).all()
+
+
+def test_a_seed_of_its_own_leaves_that_of_torch_alone() -> None:
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    results = []
+    for _ in range(2):
+        with seeded(7):
+            results.append(drop(torch.ones(1000), 0.5))
+    assert (results[0] == results[1]).all()
+    assert (torch.rand(3) == expected).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from torch import nn
 
 from hepgen.data.pairs import unordered_pairs
 from hepgen.taggers.size_groups import SizeGroups, groups_apply
@@ -39,13 +40,17 @@ def test_pairs_are_those_of_the_sorted_jets() -> None:
         torch.testing.assert_close(part - part[:1], expected - expected[:1])
 
 
-def test_threads_give_the_same_as_none() -> None:
+def test_threads_give_the_same_with_gradients_and_without() -> None:
     groups = SizeGroups(PTR, 21, 6)
+    module = nn.Linear(2, 3)
     parts = groups.rows(groups.sort(torch.randn(21, 2)))
-    alone = groups.map(lambda x, ptr: x * len(ptr), parts, threads=False)
-    shared = groups.map(lambda x, ptr: x * len(ptr), parts, threads=True)
-    for one, other in zip(alone, shared, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    expected = [module(part) * len(ptr) for part, ptr in zip(parts, groups.groups, strict=True)]
+    work = lambda x, ptr: module(x) * len(ptr)  # noqa: E731
+    with torch.no_grad():
+        plain = groups.map(work, parts)
+    for results in (plain, groups.map_trained(module, work, parts)):
+        for one, other in zip(results, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_no_jets_are_one_group() -> None:
