@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hepgen.atomic import replacing
+from hepgen.io.errors import MissingFile, MissingName
 from hepgen.pipeline import fit_to, make_tagger, read_pipeline
 from hepgen.pipeline_head import head_for, parts_for, sample_for
 from hepgen.training import RateSearch, find_rate
@@ -21,7 +22,9 @@ SEARCH = {"lowest": float, "highest": float, "steps": int}
 def find_rate_from_words(words: Sequence[str]) -> RateSearch:
     """Search a learning rate as a pipeline and its overrides say.
 
-    ``fit.lr``, ``fit.schedule`` and ``fit.epochs`` of the pipeline have no part in it.
+    What decides one step has a part in it: batch size, optimiser, weight decay, clip, factors,
+    frozen parts, class weights, precision. ``fit.lr``, ``fit.schedule``, ``fit.epochs``,
+    ``fit.accumulate``, ``fit.sharpness`` and ``fit.ema`` of the pipeline have none.
 
     Args:
         words: a YAML file and options that override its keys; ``--lowest``, ``--highest``,
@@ -48,6 +51,8 @@ def find_rate_from_words(words: Sequence[str]) -> RateSearch:
         )
     parser.add_argument("--plot", type=Path, help="picture to write, such as rate.png")
     search, rest = parser.parse_known_args(list(words))
+    if search.plot is not None:
+        _check_picture(search.plot)
     chosen = read_pipeline(rest)
     features = chosen.start.features(chosen.features)
     sample = sample_for(chosen.sample, chosen.head)
@@ -64,6 +69,18 @@ def find_rate_from_words(words: Sequence[str]) -> RateSearch:
     if search.plot is not None:
         draw_search(found, search.plot)
     return found
+
+
+def _check_picture(path: Path) -> None:
+    """See that a picture can be written, before minutes are spent on what it shows."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = FigureCanvasBase.get_supported_filetypes()
+    ending = path.suffix.removeprefix(".").lower() or "png"
+    if ending not in formats:
+        raise MissingName.among(ending, formats, kind="format of pictures", where=str(path))
+    if not path.parent.is_dir():
+        raise MissingFile(f"no folder {path.parent} for the picture {path.name}")
 
 
 def draw_search(found: RateSearch, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,8 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from hepgen import find_rate, plots
+from hepgen.data import Features
+from hepgen.io.errors import MissingFile, MissingName
+from hepgen.rate import find_rate_from_words
+from hepgen.taggers import ParticleFlowNetwork
 from hepgen.training import RateSearch
 from tests import small_training as small
+from tests.taggers.jets import CLASSES, make_jets
 
 
 class Bowl(nn.Module):
@@ -46,6 +53,48 @@ def test_the_rates_grow_by_a_constant_factor_and_the_first_loss_is_that_of_the_m
     np.testing.assert_allclose(found.lr, np.geomspace(1e-3, 1e-2, 30))
     assert found.loss[0] == pytest.approx(4.6)
     assert found.smooth[0] == pytest.approx(4.6)
+
+
+class Noisy(Bowl):
+    """A loss that differs from batch to batch, and is near 0 at first."""
+
+    def loss(self, batch: Tensor) -> Tensor:
+        return super().loss(batch) - 4.6 + batch.sum()
+
+
+def test_losses_around_zero_do_not_end_the_search() -> None:
+    data = [torch.full((1,), value) for value in (0.01, 0.3, 0.1, 0.2, 0.25, 0.05, 0.15)]
+    found = find_rate(
+        Noisy(), data, lowest=1e-6, highest=1e-2, steps=60, optimizer="sgd", progress=False
+    )
+    assert len(found.lr) == 60
+    # And one that explodes still ends it.
+    options = {"optimizer": "sgd", "lowest": 1e-3, "highest": 10.0, "weight_decay": 0.0}
+    found = find_rate(Noisy(), data, steps=400, progress=False, **options)
+    assert 0.3 < found.lr[-1] < 1.0
+
+
+def test_clipped_gradients_stand_higher_rates() -> None:
+    assert len(search(steps=100)[1].lr) < len(search(steps=100, clip=1e-3)[1].lr) == 100
+    with pytest.raises(ValueError, match="clip=0: wanted a number above 0"):
+        search(clip=0)
+
+
+def test_classes_have_their_weights_in_the_search() -> None:
+    torch.manual_seed(0)
+    tagger = ParticleFlowNetwork(Features(), CLASSES, phi_channels=(8, 8))
+    jets = make_jets([5] * 40)
+    options = {"batch_size": 20, "steps": 12, "progress": False}
+    plain = find_rate(tagger, jets, **options)
+    weighted = find_rate(tagger, jets, class_weights={CLASSES[0]: 5.0}, **options)
+    assert plain.loss[0] != weighted.loss[0]
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_the_search(tmp_path: Path) -> None:
+    with pytest.raises(MissingName, match=r"no format of pictures 'pngg'.*nearest: png"):
+        find_rate_from_words(["none.yaml", "--plot", str(tmp_path / "a.pngg")])
+    with pytest.raises(MissingFile, match=r"no folder .*none for the picture a\.png"):
+        find_rate_from_words(["none.yaml", "--plot", str(tmp_path / "none" / "a.png")])
 
 
 def test_a_tagger_like_model_is_left_as_it_was() -> None:

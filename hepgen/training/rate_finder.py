@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RateSearch", "find_rate"]
 
-# Of the averaged loss, what a step keeps; steps until that is an average; how far above its lowest
-# value the loss ends the search.
-KEPT, FEWEST, EXPLODED = 0.9, 10, 4.0
+# Of the averaged loss, what a step keeps; steps until that is an average; how often its scale the
+# averaged loss is above its lowest value where the search ends.
+KEPT, FEWEST, EXPLODED = 0.9, 10, 3.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def find_rate(
     weight_decay: float = 1e-2,
     lr_factors: dict[str, float] | None = None,
     freeze: list[str] | tuple[str, ...] = (),
+    clip: float | None = None,
+    class_weights: Literal["balanced"] | dict[str, float] | None = None,
     seed: int = 0,
     precision: str = "32-true",
     accelerator: str = "auto",
@@ -79,7 +81,8 @@ def find_rate(
     """Train with a rate that grows by a constant factor each step, and see what the loss does.
 
     The model gets its weights back afterwards, and stays on the device of the search. The search
-    ends early where the loss has risen to four times its lowest value above 0.
+    ends early where the averaged loss has risen above its lowest value by three times that value,
+    or by three times as much as losses have fallen, whichever is more: losses may be below 0.
 
     Args:
         model: anything with ``loss(batch) -> scalar``, see `hepgen.fit`.
@@ -92,6 +95,8 @@ def find_rate(
         weight_decay: as in ``fit``.
         lr_factors: as in ``fit``.
         freeze: as in ``fit``.
+        clip: as in ``fit``; with it higher rates are stable.
+        class_weights: as in ``fit``.
         seed: decides the batches and random numbers.
         precision: as in ``fit``.
         accelerator: as in ``fit``.
@@ -109,8 +114,16 @@ def find_rate(
             f"not {lowest=}, {highest=}, {steps=}"
         )
     fabric = make_fabric(accelerator, 1, precision)
+    if clip is not None and not 0 < clip < math.inf:
+        raise ValueError(f"clip={clip!r}: wanted a number above 0")
     source = batch_source(
-        model, train, what="train", batch_size=batch_size, shuffle=True, seed=seed
+        model,
+        train,
+        what="train",
+        batch_size=batch_size,
+        shuffle=True,
+        seed=seed,
+        class_weights=class_weights,
     )
     before, mode = copy_of_weights(model), model.training
     frozen = find_frozen(model, freeze)
@@ -123,7 +136,7 @@ def find_rate(
         try:
             bar.begin(1, 1, steps, 0)
             stop_statistics(model.train(), frozen)
-            losses = list(_losses(model, made, source, rates, fabric, seed, bar.advance))
+            losses = list(_losses(model, made, source, rates, fabric, seed, clip, bar.advance))
         finally:
             bar.close()
             model.load_state_dict(before)
@@ -138,11 +151,12 @@ def _losses(
     rates: NDArray[np.float64],
     fabric: Fabric,
     seed: int,
+    clip: float | None,
     advance: Callable[[int, int, float, float], object],
 ) -> Iterator[float]:
     """The loss of each step, until it explodes."""
     model.to(fabric.device)
-    best = math.inf
+    total, best, values = 0.0, math.inf, list[float]()
     for step, (rate, batch) in enumerate(zip(rates, _endless(source), strict=False)):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate
@@ -151,11 +165,19 @@ def _losses(
         with fabric.autocast():
             loss = model.loss(fabric.to_device(batch))  # type: ignore[operator]
         loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         value = float(loss.detach())
-        if not math.isfinite(value) or (step >= FEWEST and value > EXPLODED * abs(best)):
+        if not math.isfinite(value):
             return
-        best = min(best, value)
+        values.append(value)
+        total = KEPT * total + (1 - KEPT) * value
+        smooth = total / (1 - KEPT ** (step + 1))
+        best = min(best, smooth)
+        scale = max(abs(best), max(values[:FEWEST]) - min(values))
+        if step >= FEWEST and smooth > best + EXPLODED * scale:
+            return
         advance(1, jets_in(batch), value, float(rate))
         yield value
 
