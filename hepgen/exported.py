@@ -39,7 +39,8 @@ class Exported:
     Attributes:
         program: what torch.export wrote, for at least two jets with two constituents in all. Of
             ``x`` (N, F), ``ptr`` (B + 1,), ``pos`` (N, 2) and ``p4`` (N, 4), as the batches of
-            `hepgen.PackedJets` have them, it gives scores (B, S). Calling this object is the same for any number.
+            `hepgen.PackedJets` have them, it gives scores (B, S). Calling this object is the same
+            for any number.
         about: what the file says of itself: hepgen's version, the tagger's class and arguments,
             features with their standardisation, and names of the scores.
     """
