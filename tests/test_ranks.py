@@ -33,10 +33,23 @@ small.train_plain(Path(sys.argv[1]), 10, model)
 """
 
 
-def launch(tmp_path: Path, name: str, **more: str) -> tuple[int, str]:
+# With batch norm, whose running means differ between ranks, and nothing that is validated.
+AVERAGED = """
+import os, sys
+from pathlib import Path
+import torch
+from tests import small_training as small
+
+model, options = small.net(), {"epochs": 2, "batch_size": 10, "patience": None, "ema": 0.9}
+small.train(model, Path(sys.argv[1]), validation=None, **options)
+torch.save(model.state_dict(), Path(sys.argv[1]).parent / f"rank{os.environ['RANK']}.pt")
+"""
+
+
+def launch(tmp_path: Path, name: str, text: str = SCRIPT, **more: str) -> tuple[int, str]:
     """Run the script on two ranks; its exit code and what it said."""
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+    script.write_text(text)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run = subprocess.run(
         [sys.executable, *torchrun, script, tmp_path / name],
@@ -72,3 +85,14 @@ def test_two_ranks_are_one_with_batches_twice_as_large_and_stop_and_resume(tmp_p
     assert files[0] == files[1]
     again = History.read(tmp_path / "stopped" / "history.csv")
     assert again["train_loss"] == two["train_loss"]
+
+
+@pytest.mark.slow
+def test_averages_with_running_means_are_the_same_on_all_ranks(tmp_path: Path) -> None:
+    code, said = launch(tmp_path, "run", AVERAGED)
+    assert code == 0, said
+    first, second = (torch.load(tmp_path / f"rank{i}.pt", weights_only=True) for i in (0, 1))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    kept = read_checkpoint(tmp_path / "run" / "last.ckpt")[0]
+    torch.testing.assert_close(kept["average"], first, rtol=0, atol=0)
+    assert not torch.equal(kept["model"]["layers.1.running_mean"], first["layers.1.running_mean"])

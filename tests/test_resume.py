@@ -320,6 +320,12 @@ def test_a_run_of_constant_rate_can_be_made_longer(tmp_path: Path) -> None:
     assert differences({"schedule": "cosine", "epochs": 2}, {"schedule": "cosine", "epochs": 4})
 
 
+def test_a_run_that_was_begun_before_an_argument_existed_goes_on_without_it() -> None:
+    assert differences({"lr": 1.0}, {"lr": 1.0, "freeze": (), "lr_factors": {}, "ema": None}) == []
+    assert differences({"lr": 0}, {"lr": None}) == ["lr: 0 in the run, None now"]
+    assert differences({}, {"freeze": ["a"]}) == ["freeze: absent in the run, ['a'] now"]
+
+
 def test_a_damaged_checkpoint_is_named_not_ignored(tmp_path: Path) -> None:
     small.train(small.net(), tmp_path, epochs=1)
     last = RunFolder(tmp_path).last

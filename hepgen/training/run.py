@@ -171,9 +171,13 @@ class Run:
 
     def share_buffers(self) -> None:
         """Give all ranks the buffers of rank 0, as running means of batch norms differ."""
-        if self.fabric.world_size > 1:
-            for buffer in self.model.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        if self.fabric.world_size == 1:
+            return
+        averages = {} if self.average is None else self.average.weights
+        for name, buffer in self.model.named_buffers():
+            torch.distributed.broadcast(buffer, 0)
+            if name in averages:
+                torch.distributed.broadcast(averages[name], 0)
 
     def start_clock(self) -> None:
         """Count time from now on."""

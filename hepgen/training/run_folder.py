@@ -139,6 +139,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         Lines such as "lr: 0.001 in the run, 0.01 now".
     """
     now = json.loads(json.dumps(now))  # as they look when read back: tuples are lists
+    # A list or mapping with nothing in it asks for no more than an argument that was not there yet.
+    before, now = ({n: None if v in ([], {}) else v for n, v in s.items()} for s in (before, now))
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if before.get("schedule") == now.get("schedule") == "constant" and "epochs" in names:
         names.remove("epochs")
