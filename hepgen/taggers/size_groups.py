@@ -77,17 +77,23 @@ class SizeGroups:
         """Values of the jets of each group as (B, ...), in the order of the batch."""
         return torch.cat(list(parts)).index_select(0, _inverse(self._jets))
 
-    def map(self, work: Callable[..., Tensor], *parts: Sequence[Tensor]) -> list[Tensor]:
-        """What the work gives for each group, without gradients, in several threads.
+    def map(
+        self, work: Callable[..., Tensor], *parts: Sequence[Tensor], threads: bool = True
+    ) -> list[Tensor]:
+        """What the work gives for each group.
 
         Args:
             work: called with what each of ``parts`` has for a group, and with its offsets.
             parts: something for each group, as `rows` and `pairs` give it.
+            threads: whether threads share the groups; the work then has no gradients and no chance.
 
         Returns:
             One result for each group.
         """
-        return map_in_threads(lambda item: work(*item), list(zip(*parts, self.groups, strict=True)))
+        items = list(zip(*parts, self.groups, strict=True))
+        if threads:
+            return map_in_threads(lambda item: work(*item), items)
+        return [work(*item) for item in items]
 
     def map_trained(
         self, module: nn.Module, work: Callable[..., Tensor], *parts: Sequence[Tensor]

@@ -48,7 +48,8 @@ def test_threads_give_the_same_with_gradients_and_without() -> None:
     work = lambda x, ptr: module(x) * len(ptr)  # noqa: E731
     with torch.no_grad():
         plain = groups.map(work, parts)
-    for results in (plain, groups.map_trained(module, work, parts)):
+    alone = groups.map(work, parts, threads=False)
+    for results in (plain, alone, groups.map_trained(module, work, parts)):
         for one, other in zip(results, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
 
