@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,11 +58,28 @@ class Start:
     def load_into(self, tagger: Tagger) -> None:
         """Give a tagger these weights, if there are any.
 
+        Arguments that leave no trace in the shapes of weights, such as the number of neighbours,
+        are warned of where they are others than those of the file.
+
         Args:
             tagger: of the same architecture, but for what is fresh.
 
         Raises:
             CheckpointError: the weights do not fit.
         """
-        if self.weights is not None:
-            checkpoint.load_weights(tagger, self.weights, fresh=self.fresh)
+        if self.weights is None:
+            return
+        checkpoint.load_weights(tagger, self.weights, fresh=self.fresh)
+        kept = checkpoint.describe(self.weights).config
+        here = json.loads(json.dumps(tagger.config()))
+        others = [
+            f"{name}={kept[name]!r}, here {value!r}"
+            for name, value in here.items()
+            if name in kept and kept[name] != value
+        ]
+        if others:
+            warnings.warn(
+                f"{self.weights} was trained with {'; '.join(others)}: its weights fit, but may "
+                "not be used to it",
+                stacklevel=2,
+            )

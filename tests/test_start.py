@@ -15,7 +15,7 @@ from hepgen.io.errors import InputError, SchemaError, WrongType
 from hepgen.pipeline import Pipeline, fit_to, make_tagger, read_pipeline, train_from_words
 from hepgen.rate import draw_search, find_rate_from_words
 from hepgen.start import Start
-from hepgen.taggers import ParticleFlowNetwork
+from hepgen.taggers import ParticleFlowNetwork, ParticleNetLite
 from hepgen.training import RateSearch
 
 REPOSITORY = Path(__file__).parents[1]
@@ -62,6 +62,14 @@ def test_a_new_head_on_old_weights(trained: Path, words: list[str], tmp_path: Pa
     assert isinstance(resolved, Pipeline)
     assert resolved.start == Start(str(trained), ["out"])
     assert resolved.options["lr_factors"] == {"out": 10}
+
+
+def test_arguments_that_shapes_do_not_tell_are_warned_of(tmp_path: Path) -> None:
+    start = Start(str(tmp_path / "net.safetensors"))
+    ParticleNetLite(Features(), ("a", "b"), k=7).save(tmp_path / "net.safetensors")
+    start.load_into(ParticleNetLite(Features(), ("c", "d"), k=7))
+    with pytest.warns(UserWarning, match=r"was trained with k=7, here 9: its weights fit"):
+        start.load_into(ParticleNetLite(Features(), ("a", "b"), k=9))
 
 
 def test_weights_that_do_not_fit_are_refused(trained: Path) -> None:

@@ -240,7 +240,7 @@ def read_weaver_config(path: str | Path, *, names: Mapping[str, str] | None = No
     try:
         read = _from_json if "input_names" in content else _from_yaml
         return read(path, content, known)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no data configuration of weaver: {error!r}") from error
@@ -291,6 +291,8 @@ def _variable(entry: Any, automatic: bool, path: Path) -> Variable:
             f"{path}: {name!r} is to be standardised automatically (preprocess: auto); the numbers "
             "are in the .auto.yaml that weaver wrote beside it, or in preprocess.json: read those"
         )
+    if numbers[0] is not None and None in numbers[1:4]:
+        raise InputError(f"{path}: {name!r} has {numbers}; wanted numbers after the centre")
     return Variable(str(name), *(None if n is None else float(n) for n in numbers[:4]))  # type: ignore[arg-type]
 
 

@@ -77,7 +77,9 @@ def make_optimizer(
     """
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if not parameters:
-        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient")
+        raise ValueError(
+            f"{type(model).__name__} has no parameter that requires a gradient; is all frozen?"
+        )
     if not isinstance(which, str):
         if lr_factors or sharpness is not None:
             given = "lr_factors" if lr_factors else "sharpness"

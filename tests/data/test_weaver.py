@@ -162,6 +162,16 @@ def test_the_exported_numbers_are_those_of_the_yaml(real_data: Path, tmp_path: P
         ({"inputs": None}, InputError, "is no data configuration of weaver"),
         ({"inputs": {"pf_features": {"vars": []}}, "preprocess": {"method": "auto"}}, None, ""),
         (
+            {"inputs": {"pf_features": {"vars": [["part_px", 1, None]]}}},
+            InputError,
+            r"'part_px' has \[1, None\]; wanted numbers after the centre",
+        ),
+        (
+            {"inputs": {"pf_features": {"vars": [["part_px", "one"]]}}},
+            InputError,
+            r"a\.yaml is no data configuration of weaver: .*'one'",
+        ),
+        (
             {"inputs": {"pf_features": {"vars": ["part_px"]}}, "preprocess": {"method": "auto"}},
             InputError,
             "'part_px' is to be standardised automatically",
