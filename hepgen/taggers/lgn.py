@@ -77,7 +77,7 @@ class LGN(Tagger):
         "ICML 2020, PMLR 119, 992",
         "2006.04780",
     )
-    chunk: ClassVar[int] = 8
+    chunk: ClassVar[int] = 16
 
     def __init__(
         self,

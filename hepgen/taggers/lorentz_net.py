@@ -21,6 +21,7 @@ from torch.nn import functional
 from hepgen.data import Batch, Features
 from hepgen.kinematics import minkowski_dot
 from hepgen.taggers.edge_conv import batch_norm
+from hepgen.taggers.lorentz_messages import message, message_gradient
 from hepgen.taggers.momentum_rounding import rounded_mass_squared
 from hepgen.taggers.pair_blocks import Axis, Pairs, over_pairs
 from hepgen.taggers.pair_norm import Moments, scale_and_shift
@@ -87,7 +88,7 @@ class LorentzNet(Tagger):
         "JHEP 07 (2022) 030",
         "2201.08187",
     )
-    chunk: ClassVar[int] = 2
+    chunk: ClassVar[int] = 16
 
     def __init__(
         self,
@@ -207,11 +208,12 @@ class _Block(nn.Module):
         parameters = [invariant, *out.parameters(), *self.phi_m.parameters()]
         of_all: list[Axis] = ["all"] * (len(parameters) + len(phi_x))
         moved, summed = over_pairs(
-            _message,
+            message,
             pairs,
             ("node", "pair", "node", "node", *of_all),
             ("node", "node"),
             *(x, pair, own * scale + shift, other * scale, *parameters, *phi_x),
+            gradient=message_gradient,
         )
         return moved, summed
 
@@ -265,36 +267,6 @@ class _Sums:
         )
         total = within + 2 * crossed + of_pairs + 2 * with_pairs
         return Moments(centre, torch.zeros_like(centre), total, count)
-
-
-def _message(
-    first: Tensor,
-    second: Tensor,
-    x: Tensor,
-    pair: Tensor,
-    own: Tensor,
-    other: Tensor,
-    invariant: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    gate: Tensor,
-    gate_bias: Tensor,
-    *phi_x: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Sums over j of what moves node i, (N, 4), and of its messages, (N, H)."""
-    z = own.index_select(0, first).add_(other.index_select(0, second))
-    z = torch.addmm(z, pair, invariant).relu_()  # (E, H)
-    m = functional.linear(z, weight, bias).relu_()
-    # A product with a vector costs a fraction of a linear map to one channel, with its gradient.
-    m = m * (m @ gate[0] + gate_bias).sigmoid()[:, None]
-    moved = torch.zeros_like(x)
-    if phi_x:
-        hidden, hidden_bias, number = phi_x
-        along = functional.linear(m, hidden, hidden_bias).relu_() @ number[0]
-        along = along.clamp(-100, 100).to(x.dtype)[:, None]  # (E, 1)
-        difference = x.index_select(0, first) - x.index_select(0, second)
-        moved = moved.index_add(0, first, difference * along)
-    return moved, own.new_zeros(own.shape, dtype=m.dtype).index_add(0, first, m)
 
 
 def _psi(v: Tensor) -> Tensor:

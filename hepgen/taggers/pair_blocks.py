@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -109,6 +110,7 @@ def over_pairs(
     takes: Sequence[Axis],
     gives: Sequence[Axis],
     *tensors: Tensor,
+    gradient: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> tuple[Tensor, ...]:
     """Apply a function of pairs to some jets at a time; in the backward pass once more.
 
@@ -124,6 +126,9 @@ def over_pairs(
         gives: the same of each tensor that the function returns. What belongs to none is summed
             over the jets.
         tensors: what the function is given.
+        gradient: called with what the function is called with, and then the gradients of what it
+            returned; returns those of all tensors. If not given, and under autocast, autograd finds
+            them.
 
     Returns:
         What the function gives, of all jets together. Once differentiable.
@@ -131,7 +136,7 @@ def over_pairs(
     if torch.compiler.is_compiling():
         return function(pairs.first, pairs.second, *tensors)
     result: tuple[Tensor, ...] = _OverPairs.apply(  # type: ignore[no-untyped-call]
-        function, pairs, tuple(takes), tuple(gives), *tensors
+        function, gradient, pairs, tuple(takes), tuple(gives), *tensors
     )
     return result
 
@@ -170,12 +175,14 @@ class _OverPairs(torch.autograd.Function):
     def forward(
         ctx: Any,
         function: Function,
+        gradient: Callable[..., tuple[Tensor | None, ...]] | None,
         pairs: Pairs,
         takes: tuple[Axis, ...],
         gives: tuple[Axis, ...],
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.function, ctx.pairs, ctx.takes, ctx.gives = function, pairs, takes, gives
+        ctx.gradient = gradient
         device = pairs.ptr.device.type
         ctx.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         ctx.save_for_backward(*tensors)
@@ -192,7 +199,13 @@ class _OverPairs(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         tensors, pairs, takes = ctx.saved_tensors, ctx.pairs, ctx.takes
         device = pairs.ptr.device.type
-        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[4:]) if needed]
+        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[5:]) if needed]
+
+        def run_by_hand(block: tuple[slice, slice]) -> tuple[Tensor, ...]:
+            parts = _parts(pairs, takes, tensors, block)
+            ours = _parts(pairs, ctx.gives, gradients, block)
+            found = ctx.gradient(*_local(pairs, block), *parts, *ours)
+            return tuple(found[i] for i in wanted)
 
         def run(block: tuple[slice, slice]) -> tuple[Tensor, ...]:
             parts = [part.detach() for part in _parts(pairs, takes, tensors, block)]
@@ -212,10 +225,11 @@ class _OverPairs(torch.autograd.Function):
                 for one, gradient in zip(inputs, found, strict=True)
             )
 
-        found = _gathered(run, pairs, [takes[i] for i in wanted])
-        results: list[Tensor | None] = [None] * (4 + len(tensors))
+        by_hand = ctx.gradient is not None and not ctx.autocast[0]
+        found = _gathered(run_by_hand if by_hand else run, pairs, [takes[i] for i in wanted])
+        results: list[Tensor | None] = [None] * (5 + len(tensors))
         for i, gradient in zip(wanted, found, strict=True):
-            results[4 + i] = gradient
+            results[5 + i] = gradient
         return tuple(results)
 
 
@@ -243,15 +257,17 @@ def _gathered(
     blocks = pairs.blocks()
     if len(blocks) == 1:
         return run(blocks[0])
-    # The first block tells the shapes.
-    parts = run(blocks[0])
     sizes = {"node": pairs.nodes, "pair": pairs.first.shape[0]}
-    whole = [
-        part if axis == "all" else part.new_empty(sizes[axis], *part.shape[1:])
-        for axis, part in zip(axes, parts, strict=True)
-    ]
+    whole: list[Tensor] = []
+    allocating = Lock()
 
     def put(block: tuple[slice, slice], parts: tuple[Tensor, ...]) -> list[Tensor]:
+        with allocating:
+            if not whole:  # the first block to come tells the shapes
+                whole.extend(
+                    part if axis == "all" else part.new_empty(sizes[axis], *part.shape[1:])
+                    for axis, part in zip(axes, parts, strict=True)
+                )
         for axis, target, part in zip(axes, whole, parts, strict=True):
             if axis != "all":
                 target[block[0] if axis == "node" else block[1]] = part
@@ -263,9 +279,9 @@ def _gathered(
             sums = [a + b for a, b in zip(sums, put(block, run(block)), strict=True)]
         return sums
 
-    length = -(-(len(blocks) - 1) // STRANDS)
-    strands = [blocks[i : i + length] for i in range(1, len(blocks), length)]
-    sums = [put(blocks[0], parts), *map_in_threads(walk, strands)]
+    length = -(-len(blocks) // STRANDS)
+    strands = [blocks[i : i + length] for i in range(0, len(blocks), length)]
+    sums = map_in_threads(walk, strands)
     totals = iter([torch.stack(column).sum(dim=0) for column in zip(*sums, strict=True)])
     return tuple(
         next(totals) if axis == "all" else one for axis, one in zip(axes, whole, strict=True)

@@ -93,7 +93,7 @@ class PELICAN(Tagger):
         "Machine Learning and the Physical Sciences workshop, NeurIPS 2022",
         "2211.00454",
     )
-    chunk: ClassVar[int] = 2
+    chunk: ClassVar[int] = 16
 
     def __init__(
         self,

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from hepgen.data import Batch, Features, make_batch
 from hepgen.taggers import LorentzNet, pair_blocks
+from hepgen.taggers.lorentz_messages import message, message_gradient
+from hepgen.taggers.pair_blocks import Pairs
 from tests.taggers.jets import CLASSES, make
 
 FEATURES = Features(["log_pt", "charge"])
@@ -267,6 +269,32 @@ def test_the_running_statistics_are_those_of_the_first_layer_over_all_pairs() ->
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         got = getattr(block.phi_e[1], name)
         torch.testing.assert_close(got, getattr(norm, name), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_the_gradient_of_messages_is_that_of_autograd(moves: bool) -> None:
+    pairs = Pairs.of(torch.tensor([0, 7, 7, 12]), 12)
+    generator = torch.Generator().manual_seed(0)
+    width = 5
+    # Large numbers at the end, so that some movements are cut off.
+    shapes = [(12, 4), (len(pairs.first), 2), (12, width), (12, width), (2, width)]
+    shapes += [(width, width), (width,), (1, width), (1,)]
+    shapes += [(width, width), (width,), (1, width)] * moves
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    if moves:
+        tensors[-1] *= 100
+    for tensor in tensors:
+        tensor.requires_grad_()
+    results = message(pairs.first, pairs.second, *tensors)
+    weights = [torch.randn(r.shape, generator=generator, dtype=torch.float64) for r in results]
+    used = tensors if moves else tensors[1:]
+    expected = torch.autograd.grad(results[not moves :], used, weights[not moves :])
+    with torch.no_grad():
+        got = message_gradient(pairs.first, pairs.second, *tensors, *weights)
+    if not moves:
+        assert not got[0].any()
+    for one, two in zip(got[-len(used) :], expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-11, atol=1e-11)
 
 
 def test_gradients_do_not_depend_on_the_blocks(monkeypatch) -> None:
