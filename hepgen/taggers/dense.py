@@ -22,11 +22,12 @@ def places(ptr: Tensor) -> Tensor:
         ptr: offsets of the jets in N, shape (B + 1,), int64.
 
     Returns:
-        Rows of the constituents, shape (B, P), int64, -1 where there is none; P is at least 1.
+        Rows of the constituents, shape (B, P), int64, -1 where there is none; P is at least 2,
+        so that compilers need not ask whether it is 1.
     """
     rows: Tensor = _places(ptr)
     if torch.compiler.is_compiling():
-        torch._check(rows.shape[1] >= 1)  # type: ignore[no-untyped-call]
+        torch._check(rows.shape[1] >= 2)  # type: ignore[no-untyped-call]
     return rows
 
 
@@ -65,12 +66,12 @@ def from_dense(dense: Tensor, ptr: Tensor, size: int) -> Tensor:
 @torch.library.custom_op("hepgen::places", mutates_args=())
 def _places(ptr: Tensor) -> Tensor:
     counts = ptr.diff()
-    most = max(1, int(counts.max())) if counts.numel() else 1
+    most = max(2, int(counts.max())) if counts.numel() else 2
     column = torch.arange(most, device=ptr.device)
     return torch.where(column < counts[:, None], ptr[:-1, None] + column, -1)
 
 
 @_places.register_fake
 def _(ptr: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size(min=1)
+    size = torch.library.get_ctx().new_dynamic_size(min=2)
     return ptr.new_empty((ptr.shape[0] - 1, size))

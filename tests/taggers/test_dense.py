@@ -16,9 +16,10 @@ def test_padding_is_that_of_torch_geometric_and_comes_back(counts: list[int]) ->
     x = torch.randn(size, 4)
     jet = torch.repeat_interleave(torch.tensor(counts, dtype=torch.int64))
     rows = places(ptr)
-    assert rows.shape == (len(counts), max([1, *counts]))
+    assert rows.shape == (len(counts), max([2, *counts]))
     if size:
-        expected, mask = to_dense_batch(x, jet, 0.5, batch_size=len(counts))
+        most = rows.shape[1]
+        expected, mask = to_dense_batch(x, jet, 0.5, most, batch_size=len(counts))
         torch.testing.assert_close(to_dense(x, rows, 0.5), expected, rtol=0, atol=0)
         torch.testing.assert_close(rows >= 0, mask)
     torch.testing.assert_close(from_dense(to_dense(x, rows), ptr, size), x, rtol=0, atol=0)
