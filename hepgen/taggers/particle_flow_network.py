@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hepgen.data import Batch, Features
 from hepgen.heads import Head
+from hepgen.taggers.mlp import mlp
 from hepgen.taggers.segments import segment_sum
 from hepgen.taggers.tagger import Paper, Tagger
 
@@ -57,8 +58,8 @@ class ParticleFlowNetwork(Tagger):
         super().__init__(features, classes)
         self.phi_channels, self.f_channels = tuple(phi_channels), tuple(f_channels)
         self.latent_width = latent = self.phi_channels[-1]
-        self.phi = _mlp(len(features), self.phi_channels)
-        self.f = _mlp(latent, self.f_channels)
+        self.phi = mlp(len(features), self.phi_channels)
+        self.f = mlp(latent, self.f_channels)
         self.out = nn.Linear(self.f_channels[-1] if self.f_channels else latent, self.width)
 
     def forward(self, jets: Batch) -> Tensor:
@@ -75,11 +76,3 @@ class ParticleFlowNetwork(Tagger):
         # A sum, not a mean: the number of constituents itself tells quarks from gluons.
         logits: Tensor = self.out(self.f(segment_sum(latents, jets.ptr)))  # (B, K)
         return logits
-
-
-def _mlp(width: int, channels: Sequence[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channel in channels:
-        layers += [nn.Linear(width, channel), nn.ReLU()]
-        width = channel
-    return nn.Sequential(*layers)
