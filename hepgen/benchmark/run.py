@@ -213,7 +213,8 @@ def _train(
         "metrics": _metrics(tagger, parts.test, scores, plan),
         "costs": _costs(tagger, parts.test, folder),
     }
-    np.save(folder / "scores.npy", scores)
+    with replacing(folder / "scores.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, scores)
     with replacing(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found

@@ -60,7 +60,7 @@ class Row:
         return float(np.mean([estimate.error for estimate in self.metrics[metric]]))
 
     def text(self, metric: str) -> str:
-        """Mean, and in parentheses the spread over the seeds and the error of the test sample."""
+        """Mean ± spread over the seeds ± error of the test sample; of one seed, value ± error."""
         values = self.metrics[metric]
         if any(math.isinf(estimate.value) for estimate in values):
             return str(
@@ -117,7 +117,7 @@ class Table:
         return f"{self.about}\n\n{table}\n\nMetrics: {errors}.\n"
 
     def csv(self) -> str:
-        """One line a tagger and seed, with unrounded numbers."""
+        """One line a tagger and seed, with unrounded numbers; costs are medians over the seeds."""
         lines = [line for row in self.rows for line in _lines(row)]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
