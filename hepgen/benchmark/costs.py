@@ -67,11 +67,13 @@ def _megaflops(tagger: Tagger, jets: PackedJets, device: torch.device) -> float:
     mode, counter = tagger.training, FlopCounterMode(display=False)
     learning = [p for p in tagger.parameters() if p.requires_grad]
     tagger.eval().requires_grad_(False)  # the counter's hooks would wait for gradients
-    with torch.no_grad(), counter:
-        tagger(some)
-    tagger.train(mode)
-    for parameter in learning:
-        parameter.requires_grad_(True)
+    try:
+        with torch.no_grad(), counter:
+            tagger(some)
+    finally:
+        tagger.train(mode)
+        for parameter in learning:
+            parameter.requires_grad_(True)
     return float(counter.get_total_flops() / some.num_graphs / 1e6)
 
 
