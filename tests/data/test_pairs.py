@@ -36,7 +36,7 @@ def test_places_of_pairs_are_symmetric_and_empty_where_a_constituent_lacks() -> 
 
 def test_no_jets_have_no_pairs() -> None:
     assert unordered_pairs(torch.tensor([0])).shape == (2, 0)
-    for ptr, expected in ((torch.tensor([0]), []), (torch.tensor([0, 0]), [[[-1]]])):
+    for ptr, expected in ((torch.tensor([0]), []), (torch.tensor([0, 0]), [[[-1, -1], [-1, -1]]])):
         assert pair_places(ptr, places(ptr)).tolist() == expected
 
 
