@@ -1,0 +1,128 @@
+r"""What every sampler is: points in the unit cube, and how an integral is estimated from them.
+
+Points drawn one by one, in strata, or as low-discrepancy sets differ in how much each point counts
+and in which of them are independent. A `Draw` tells both, so that one estimate serves all:
+
+.. math:: I = \sum_i m_i f(x_i), \qquad
+   \sigma^2 = \sum_s \frac{n_s}{n_s - 1} \sum_{u \in s} (T_u - \bar T_s)^2, \quad
+   T_u = \sum_{i \in u} m_i f(x_i)
+
+with points i, units u (a point, or a whole set of points that depend on each other) and strata s
+of n_s equally distributed, independent units.
+
+Shapes: B points, D dimensions, M values of a vector integrand, U units.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Draw", "Sampler"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Points and what they stand for.
+
+    Attributes:
+        x: points in the unit cube, float64, shape (B, D).
+        measure: how much each point counts, m_i, shape (B,): 1 / (B q(x_i)) for B independent
+            points of density q.
+        unit: which unit each point belongs to, 0 to U - 1, shape (B,); None where each point is
+            one of its own.
+        stratum: which stratum each unit belongs to, shape (U,); None where all are of one. Strata
+            of a single unit have no error and are not allowed.
+    """
+
+    x: Array
+    measure: Array
+    unit: Indices | None = None
+    stratum: Indices | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def estimate(self, values: Array) -> tuple[Array, Array]:
+        """Integral and its covariance.
+
+        Args:
+            values: of the integrand at the points, shape (B, M).
+
+        Returns:
+            The integrals (M,) and their covariance (M, M).
+        """
+        totals = values * self.measure[:, None]  # (B, M)
+        if self.unit is not None:
+            count = int(self.unit.max()) + 1
+            totals = np.stack(
+                [np.bincount(self.unit, column, count) for column in totals.T], axis=1
+            )  # (U, M)
+        if self.stratum is None:
+            size = np.full(len(totals), len(totals), np.float64)
+            mean = totals.mean(0)
+        else:
+            sizes = np.bincount(self.stratum)
+            sums = np.stack([np.bincount(self.stratum, column) for column in totals.T], axis=1)
+            size = sizes[self.stratum].astype(np.float64)
+            mean = sums[self.stratum] / size[:, None]
+        off = (totals - mean) * np.sqrt(size / (size - 1))[:, None]
+        return totals.sum(0), off.T @ off
+
+
+class Sampler(ABC):
+    """A density on the unit cube that can be drawn from, evaluated and taught.
+
+    A draw never depends on values of the integrand at its own points, so an estimate from it is
+    unbiased whatever the sampler has learnt before.
+
+    Attributes:
+        dimension: D.
+    """
+
+    dimension: int
+
+    @abstractmethod
+    def draw(self, calls: int, rng: np.random.Generator) -> Draw:
+        """Draw points.
+
+        Args:
+            calls: how many, at most; as many as the sampler's structure allows.
+            rng: where all random numbers come from.
+
+        Raises:
+            ValueError: too few calls for this sampler; the message says how many it needs.
+        """
+
+    @abstractmethod
+    def density(self, x: Array) -> Array:
+        """Density at any points, shape (B, D) to (B,), integrating to one over the cube.
+
+        That of a point picked at random from a draw, whatever the strata.
+        """
+
+    @abstractmethod
+    def adapt(self, draw: Draw, values: Array) -> None:
+        """Learn from what the integrand is at points that this sampler (or another) drew.
+
+        Args:
+            draw: the points.
+            values: absolute values of the integrand (of the norm of a vector), shape (B,).
+        """
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Any]:
+        """All that the sampler has learnt: JSON-able settings and numpy arrays by name."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Sampler:
+        """The sampler that gave a state."""
