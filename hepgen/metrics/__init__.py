@@ -22,6 +22,13 @@ from hepgen.metrics.classification import (
 )
 from hepgen.metrics.comparison import Comparison, ComparisonRow, compare_evaluations
 from hepgen.metrics.estimate import Estimate
+from hepgen.metrics.importance import (
+    effective_sample_size,
+    largest_weight_share,
+    maximum_weight,
+    pareto_k,
+    unweighting_efficiency,
+)
 from hepgen.metrics.multiclass import (
     Confusion,
     confusion_matrix,
@@ -58,20 +65,25 @@ __all__ = [
     "confusion_matrix",
     "discriminant",
     "drop_unscored",
+    "effective_sample_size",
     "efficiency",
     "efficiency_in_bins",
     "expected_calibration_error",
     "in_bins",
     "jensen_shannon",
+    "largest_weight_share",
     "log_loss",
     "mass_edges",
     "mass_sculpting",
+    "maximum_weight",
     "one_vs_one",
     "one_vs_rest",
+    "pareto_k",
     "reliability",
     "replicas",
     "roc",
     "signal_efficiency",
     "summarise",
     "threshold",
+    "unweighting_efficiency",
 ]
