@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hepgen.integration.sampler import Draw, Sampler
+from hepgen.integration.vegas import Vegas
 
 __all__ = [
     "Draw",
     "Sampler",
+    "Vegas",
 ]
