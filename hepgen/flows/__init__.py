@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from hepgen.flows.element import Element
+from hepgen.flows.spline import RationalQuadraticSpline, rational_quadratic
 
 __all__ = [
     "Element",
+    "RationalQuadraticSpline",
+    "rational_quadratic",
 ]
