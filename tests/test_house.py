@@ -24,14 +24,16 @@ PACKAGE = REPOSITORY / "hepgen"
 # The parts of hepgen that each part may import. What is not listed (cli and the modules that do
 # the work of a verb) joins all parts and is imported by none of the listed ones.
 MAY_IMPORT = {
+    "arguments": set(),
     "atomic": set(),
+    "paper": set(),
     "kinematics": set(),
     "io": {"atomic", "kinematics"},
     "data": {"atomic", "io", "kinematics"},
     "heads": {"data", "io"},
-    "taggers": {"atomic", "checkpoint", "data", "heads", "kinematics"},
+    "taggers": {"arguments", "atomic", "checkpoint", "data", "heads", "kinematics", "paper"},
     "certainty": {"atomic", "checkpoint", "data", "heads", "io", "metrics", "taggers"},
-    "flows": {"atomic", "checkpoint", "kinematics", "training"},
+    "flows": {"arguments", "atomic", "checkpoint", "kinematics", "paper", "training"},
     "simulators": {"atomic", "checkpoint", "data", "flows", "io", "kinematics"},
     "integration": {"atomic", "checkpoint", "flows", "io", "kinematics", "metrics", "training"},
     "metrics": {"kinematics"},

@@ -6,11 +6,9 @@ Shapes: B jets, N constituents of all jets end to end, F features, K classes, S 
 from __future__ import annotations
 
 import inspect
-import json
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -19,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hepgen.arguments import kept_arguments
 from hepgen.data import Batch, Batches, Features, JetFiles, PackedJets, StreamedBatches
 from hepgen.heads import Classification, Head
+from hepgen.paper import Paper
 from hepgen.taggers.progress import Bar
 from hepgen.taggers.threads import map_in_threads
 
@@ -28,23 +28,6 @@ if TYPE_CHECKING:
     import awkward as ak
 
 __all__ = ["Paper", "Tagger"]
-
-
-@dataclass(frozen=True)
-class Paper:
-    """Where an architecture is from.
-
-    Attributes:
-        authors: as they are cited.
-        title: of the paper.
-        published: journal, volume, year, page.
-        arxiv: number on arXiv.
-    """
-
-    authors: str
-    title: str
-    published: str
-    arxiv: str
 
 
 class _Complete(ABCMeta):
@@ -324,20 +307,7 @@ class Tagger(nn.Module, ABC, metaclass=_Complete):
             TypeError: the tagger does not keep an argument as an attribute of its name, or JSON
                 cannot hold it.
         """
-        values = {}
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if name in ("features", "classes"):
-                continue
-            told = f"argument {name!r} of {type(self).__name__}"
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise TypeError(f"{told} should be a named one, to be kept with the model")
-            if not hasattr(self, name):
-                raise TypeError(f"{told} should be kept as self.{name}, to be kept with the model")
-            try:
-                values[name] = json.loads(json.dumps(getattr(self, name)))
-            except TypeError as error:
-                raise TypeError(f"{told} should be what JSON can hold: {error}") from error
-        return values
+        return kept_arguments(self, without=("features", "classes"))
 
     def save(self, path: str | Path) -> None:
         """Write weights, features, classes and configuration into one file.
