@@ -26,6 +26,7 @@ _HOME = {
     "find_rate": "hepgen.training",
     "fit": "hepgen.training",
     "inspect": "hepgen.io",
+    "integrate": "hepgen.integration",
     "iterate": "hepgen.io",
     "load": "hepgen.loading",
     "load_exported": "hepgen.exported",
@@ -36,7 +37,18 @@ _HOME = {
     "write": "hepgen.io",
     "write_friend": "hepgen.io",
 }
-_SUBPACKAGES = ("certainty", "data", "heads", "io", "kinematics", "metrics", "plots", "taggers")
+_SUBPACKAGES = (
+    "certainty",
+    "data",
+    "flows",
+    "heads",
+    "integration",
+    "io",
+    "kinematics",
+    "metrics",
+    "plots",
+    "taggers",
+)
 
 __all__ = [
     "Batches",
@@ -54,8 +66,11 @@ __all__ = [
     "export",
     "find_rate",
     "fit",
+    "flows",
     "heads",
     "inspect",
+    "integrate",
+    "integration",
     "io",
     "iterate",
     "kinematics",
@@ -73,11 +88,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from hepgen import certainty, data, heads, io, kinematics, metrics, plots, taggers
+    from hepgen import (
+        certainty,
+        data,
+        flows,
+        heads,
+        integration,
+        io,
+        kinematics,
+        metrics,
+        plots,
+        taggers,
+    )
     from hepgen.checkpoint import save
     from hepgen.data import Batches, Features, JetFiles, PackedJets, StreamedBatches, split
     from hepgen.evaluation import compare, evaluate
     from hepgen.exported import export, load_exported
+    from hepgen.integration import integrate
     from hepgen.io import InputError, inspect, iterate, read, write, write_friend
     from hepgen.loading import load
     from hepgen.metrics import Estimate

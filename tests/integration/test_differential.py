@@ -19,10 +19,8 @@ def draws() -> dict[str, Draw]:
     return {
         "points": Draw(x, np.full(600, 1 / 600)),
         "strata": Draw(x, RNG.random(600) / 600, stratum=strata),
-        "units": Draw(x, np.full(600, 1 / 600), unit=np.arange(600) % 30),
-        "both": Draw(
-            x, np.full(600, 1 / 600), unit=np.arange(600) % 30, stratum=np.arange(30) // 6
-        ),
+        "units": Draw(x, np.full(600, 1 / 600), unit=units),
+        "both": Draw(x, np.full(600, 1 / 600), unit=units, stratum=np.arange(30) // 6),
     }
 
 

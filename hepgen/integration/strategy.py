@@ -1,0 +1,179 @@
+"""Which sampler draws how many points next: what separates samplers from the loop that calls them.
+
+A strategy first spends calls on teaching, then on the final stage, whose batches make the result.
+It never sees anything of a batch before deciding on it, so no choice biases an estimate.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepgen.integration.sampler import Draw, Sampler
+
+__all__ = ["Budget", "OneSampler", "Stage", "Strategy"]
+
+Array = NDArray[np.float64]
+
+# Batches of the final stage: enough for a chi2, few enough for strata and low-discrepancy points.
+FINAL_BATCHES = 5
+# Of a run without a limit of calls: what learning and a first final batch get.
+OPEN_WARM_UP, OPEN_BATCH = 100_000, 50_000
+# Below this a sampler cannot learn and estimate.
+FEWEST_CALLS = 500
+
+
+@dataclass
+class Budget:
+    """Calls and what is known of their cost.
+
+    Attributes:
+        calls: in total; None where only precision or time ends the run.
+        spent: so far.
+        seconds_per_call: of the integrand, as measured so far; zero before the first call.
+        needed: calls of the final stage that the wanted precision probably takes in all; None where
+            none is wanted or nothing is known.
+    """
+
+    calls: int | None
+    spent: int = 0
+    seconds_per_call: float = 0.0
+    needed: int | None = None
+
+    @property
+    def left(self) -> int | None:
+        """Calls that may still be spent."""
+        return None if self.calls is None else max(self.calls - self.spent, 0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One batch to come.
+
+    Attributes:
+        sampler: name of the sampler that draws it.
+        calls: how many points.
+        final: whether it counts for the result.
+    """
+
+    sampler: str
+    calls: int
+    final: bool
+
+
+class Strategy(ABC):
+    """Decides what to do next.
+
+    Attributes:
+        samplers: by name.
+        final: name of the sampler of the final stage, as far as decided.
+        choice: why it was taken, in words.
+    """
+
+    samplers: dict[str, Sampler]
+    final: str
+    choice: str = ""
+
+    @abstractmethod
+    def next(self, budget: Budget) -> Stage | None:
+        """The next batch; None when the budget is spent."""
+
+    @abstractmethod
+    def learn(self, stage: Stage, draw: Draw, sizes: Array, budget: Budget) -> None:
+        """Take in what a batch has shown.
+
+        Args:
+            stage: the batch.
+            draw: its points.
+            sizes: absolute values of the integrand there, shape (B,).
+            budget: as it stands after the batch.
+        """
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Any]:
+        """All that decides what comes next."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
+class OneSampler(Strategy):
+    """Teaches one sampler for a share of the calls, then uses it.
+
+    Args:
+        name: of the sampler.
+        sampler: the sampler.
+        warm_up: share of the calls for teaching.
+        rounds: batches of that stage.
+        keep_learning: whether the sampler learns between the batches of the final stage too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sampler: Sampler,
+        *,
+        warm_up: float = 0.4,
+        rounds: int = 5,
+        keep_learning: bool = True,
+    ) -> None:
+        self.samplers = {name: sampler}
+        self.final = name
+        self.warm_up, self.rounds, self.keep_learning = warm_up, rounds, keep_learning
+        self.taught = self.done = 0
+
+    def next(self, budget: Budget) -> Stage | None:
+        """Equal rounds of teaching, then the final batches."""
+        if self.warm_up and self.taught < self.rounds:
+            total = OPEN_WARM_UP if budget.calls is None else int(self.warm_up * budget.calls)
+            return Stage(self.final, max(total // self.rounds, 2), False)
+        calls = final_calls(budget, self.done)
+        return None if calls is None else Stage(self.final, calls, True)
+
+    def learn(self, stage: Stage, draw: Draw, sizes: Array, budget: Budget) -> None:
+        """Hand it to the sampler."""
+        if stage.final:
+            self.done += 1
+        else:
+            self.taught += 1
+        if self.warm_up and (not stage.final or self.keep_learning):
+            self.samplers[stage.sampler].adapt(draw, sizes)
+
+    def state(self) -> Mapping[str, Any]:
+        """Counters and what the sampler has learnt."""
+        state = self.samplers[self.final].state()
+        return {"taught": self.taught, "done": self.done, "sampler": state}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.taught, self.done = state["taught"], state["done"]
+        self.samplers[self.final] = type(self.samplers[self.final]).from_state(state["sampler"])
+
+
+def final_calls(budget: Budget, done: int) -> int | None:
+    """Size of the next batch of the final stage.
+
+    Args:
+        budget: what is left.
+        done: final batches so far.
+
+    Returns:
+        Equal parts of what is left; without a limit, a first batch and then what the precision
+        needs, at most as much as was spent so far; None where nothing worth a batch is left.
+    """
+    left = budget.left
+    if left is None:
+        wanted = OPEN_BATCH
+        if budget.needed is not None and done >= FINAL_BATCHES:
+            wanted = max(int(1.05 * (budget.needed - budget.spent)), OPEN_BATCH)
+        return min(wanted, max(budget.spent, OPEN_BATCH))
+    if left < 2 or (done >= FINAL_BATCHES and left < FEWEST_CALLS):
+        return None
+    remaining = FINAL_BATCHES - done % FINAL_BATCHES
+    return left if left // remaining < 2 else left // remaining
