@@ -43,6 +43,7 @@ HIGHEST_PARETO_K = 0.7
 # Agreement of batches less likely than this is reported.
 LEAST_AGREEMENT = 1e-4
 LARGEST_MOVE = 0.2
+ROUNDING = 1e-13
 FEWEST_EFFECTIVE = 100
 LARGEST_SHARE = 0.05
 # Share of the total that unweighted events may carry above weight one, for the quoted efficiency.
@@ -177,6 +178,8 @@ class Integral:
         """Disagreement of the batches; of a vector that of its worst component."""
         values = np.stack([batch.integral for batch in self.final])
         variances = np.stack([np.diag(batch.covariance) for batch in self.final])
+        # Where all weights are equal, batches differ by rounding alone.
+        variances += (ROUNDING * self.vector) ** 2
         pulls = np.where(variances > 0, (values - self.vector) ** 2, 0.0)
         return float((pulls / np.where(variances > 0, variances, 1)).sum(0).max())
 
@@ -292,8 +295,8 @@ def _doubts(result: Integral) -> list[str]:
         return [text + "support is too small to be hit; give tighter bounds"]
     found = []
     cure = "use more calls or another sampler"
-    # A clump of somewhat larger weights fits a heavy tail too, but does no harm: one point of a true
-    # one moves the integral by a good part of its error.
+    # A clump of somewhat larger weights fits a heavy tail too, but does no harm: one point of a
+    # true one moves the integral by a good part of its error.
     moves = result.largest_weight_share * math.sqrt(result.effective_sample_size)
     if result.pareto_k > HIGHEST_PARETO_K and moves > LARGEST_MOVE:
         text = f"Pareto k is {result.pareto_k:.2f}, above {HIGHEST_PARETO_K}: the largest weights "
