@@ -2,8 +2,12 @@ r"""What an integration gives: value, error, and whether both can be believed.
 
 Batches of the final stage are independent estimates I_k of N_k calls. They are combined by calls,
 :math:`I = \sum_k N_k I_k / N`, as weights from the estimated variances would favour batches that
-missed a peak; :math:`\chi^2 = \sum_k (I_k - I)^2 / \sigma_k^2` with one degree of freedom less than
-batches tells whether they agree.
+missed a peak. Whether they agree tells
+
+.. math:: \chi^2 = \frac{K - 1}{K} \sum_k \frac{(I_k - I)^2}{V_k}, \qquad
+   V_k = \sigma_k^2 (1 - 2 N_k / N) + \sum_j (N_j / N)^2 \sigma_j^2
+
+with K - 1 degrees of freedom; with equal errors it is the usual :math:`\sum (I_k - I)^2 / \sigma^2`.
 
 Shapes: N kept points, D dimensions, M values of a vector integrand.
 """
@@ -176,12 +180,18 @@ class Integral:
     @cached_property
     def chi2(self) -> float:
         """Disagreement of the batches; of a vector that of its worst component."""
-        values = np.stack([batch.integral for batch in self.final])
+        if not self.dof:
+            return 0.0
+        values = np.stack([batch.integral for batch in self.final])  # (K, M)
         variances = np.stack([np.diag(batch.covariance) for batch in self.final])
+        share = np.array([[batch.calls / self.final_calls] for batch in self.final])
+        # Batches of very different errors: the mean moves more than the best of them may.
+        variances = variances * (1 - 2 * share) + (share**2 * variances).sum(0)
         # Where all weights are equal, batches differ by rounding alone.
         variances += (ROUNDING * self.vector) ** 2
         pulls = np.where(variances > 0, (values - self.vector) ** 2, 0.0)
-        return float((pulls / np.where(variances > 0, variances, 1)).sum(0).max())
+        total = (pulls / np.where(variances > 0, variances, 1)).sum(0).max()
+        return float(total * self.dof / (self.dof + 1))
 
     @cached_property
     def weights(self) -> Array:
