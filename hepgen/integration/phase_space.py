@@ -14,6 +14,8 @@ Shapes: B points, n particles. Momenta are (E, px, py, pz) in GeV.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
@@ -23,6 +25,7 @@ from hepgen.kinematics import mass
 
 __all__ = [
     "PB_PER_INVERSE_GEV2",
+    "PhaseSpaceMap",
     "boost_along_beam",
     "decay_momentum",
     "kallen",
@@ -34,6 +37,100 @@ Array = NDArray[np.float64]
 
 PB_PER_INVERSE_GEV2 = 3.893793721e8
 """(hbar c)^2 in pb GeV^2, CODATA 2018."""
+
+
+class PhaseSpaceMap(ABC):
+    """A map of the unit cube onto the momenta of n particles, seen from their centre of mass.
+
+    Args:
+        masses: of the n particles in GeV.
+
+    Attributes:
+        masses: the same, as an array.
+        dimension: D of the cube.
+
+    Raises:
+        ValueError: fewer than two particles, or a mass that is negative or not finite.
+    """
+
+    dimension: int
+
+    def __init__(self, masses: Sequence[float]) -> None:
+        self.masses = np.array(masses, np.float64)
+        if self.masses.ndim != 1 or len(self.masses) < 2:
+            raise ValueError(
+                f"phase space needs the masses of two particles at least, not {masses}"
+            )
+        if not np.all((self.masses >= 0) & np.isfinite(self.masses)):
+            raise ValueError(f"masses must be finite and not negative, got {list(masses)} GeV")
+
+    @abstractmethod
+    def forward(self, u: Array, energy: ArrayLike) -> tuple[Array, Array]:
+        """Momenta at points of the unit cube.
+
+        Args:
+            u: points, shape (B, D).
+            energy: centre-of-mass energy in GeV, a number or shape (B,).
+
+        Returns:
+            Momenta in GeV of total (energy, 0, 0, 0), shape (B, n, 4), and the weight
+            dPhi / du in GeV^(2n-4), shape (B,).
+
+        Raises:
+            ValueError: points of another shape, or an energy below the sum of masses.
+        """
+
+    @abstractmethod
+    def inverse(self, p4: Array) -> tuple[Array, Array]:
+        """Points of the unit cube that momenta come from.
+
+        Args:
+            p4: momenta in GeV, seen from their centre of mass, shape (B, n, 4).
+
+        Returns:
+            Points (B, D) and the weight that `forward` gives there, shape (B,).
+
+        Raises:
+            ValueError: momenta of another shape.
+        """
+
+    def density(self, p4: Array) -> Array:
+        """Density du / dPhi at which evenly spread points of the cube reach momenta.
+
+        Args:
+            p4: momenta in GeV, seen from their centre of mass, shape (B, n, 4).
+
+        Returns:
+            Densities in GeV^(4-2n), shape (B,); their integral over phase space is one.
+
+        Raises:
+            ValueError: momenta of another shape.
+        """
+        return 1 / self.inverse(p4)[1]
+
+    def checked(self, u: Array, energy: ArrayLike) -> tuple[Array, Array]:
+        """Points (B, D) and energies (B,) as contiguous float64; errors as in `forward`."""
+        u = np.ascontiguousarray(u, np.float64)
+        if u.ndim != 2 or u.shape[1] != self.dimension:
+            raise ValueError(
+                f"wanted points of shape (B, {self.dimension}) for {len(self.masses)} particles, "
+                f"got {u.shape}"
+            )
+        energies = np.ascontiguousarray(np.broadcast_to(np.asarray(energy, np.float64), len(u)))
+        threshold = float(self.masses.sum())
+        if len(u) and not float(energies.min()) > threshold:
+            raise ValueError(
+                f"an energy of {float(energies.min()):.6g} GeV is not above the sum of masses, "
+                f"{threshold:.6g} GeV"
+            )
+        return u, energies
+
+    def checked_momenta(self, p4: Array) -> Array:
+        """Momenta (B, n, 4) as contiguous float64; errors as in `inverse`."""
+        p4 = np.ascontiguousarray(p4, np.float64)
+        if p4.shape[1:] != (len(self.masses), 4):
+            raise ValueError(f"wanted momenta of shape (B, {len(self.masses)}, 4), got {p4.shape}")
+        return p4
 
 
 def kallen(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Array:
@@ -176,6 +273,25 @@ def to_rest(parent: Array, energy: float, lab: Array, out: Array) -> None:
     out[0] = (parent[0] * lab[0] - along) / energy
     for axis in range(1, 4):
         out[axis] = lab[axis] + parent[axis] * share
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def pair_product(first: Array, second: Array, mass: float, other: float) -> float:
+    """Product of two vectors (4,) of given masses, accurate also where they are collinear."""
+    along = first[1] * second[1] + first[2] * second[2] + first[3] * second[3]
+    energies = first[0] * second[0]
+    if along <= 0:
+        apart: float = energies - along
+        return apart
+    # (E E')^2 - (p p')^2 over the sum: all that is left after the cancellation is positive.
+    cross = (
+        (first[2] * second[3] - first[3] * second[2]) ** 2
+        + (first[3] * second[1] - first[1] * second[3]) ** 2
+        + (first[1] * second[2] - first[2] * second[1]) ** 2
+    )
+    squares = mass**2 * (second[0] ** 2 - other**2) + other**2 * first[0] ** 2
+    product: float = (cross + squares) / (energies + along)
+    return product
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
