@@ -11,6 +11,8 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
+from hepgen.flows.periodic import angle_features
+
 __all__ = ["Conditioner"]
 
 
@@ -29,7 +31,7 @@ class Conditioner(nn.Module):
         layers: how many of these.
         unit: inputs are of the unit cube, and shifted to be centred at 0.
         periodic: how many of the inputs, the last ones, are angles: of period 1 in the unit cube,
-            of 2 pi else. The network sees their sine and cosine.
+            of 2 pi else. The network sees their cosine and sine.
 
     Raises:
         ValueError: a width below 1, or more angles than inputs.
@@ -83,9 +85,7 @@ class Conditioner(nn.Module):
             lines = x[:, :straight] if self.periodic else x
             parts.append(2 * lines - 1 if self.unit else lines)
         if self.periodic:
-            angles = x[:, straight:]
-            angles = 2 * math.pi * angles if self.unit else angles
-            parts += [angles.sin(), angles.cos()]
+            parts.append(angle_features(x[:, straight:], 1.0 if self.unit else 2 * math.pi))
         if self.context and context is not None:
             parts.append(context)
         if not parts:

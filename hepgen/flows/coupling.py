@@ -24,19 +24,22 @@ __all__ = ["Coupling"]
 
 
 @final
-class Coupling(Transform):  # type: ignore[misc]
+class Coupling(Transform):  # type: ignore[misc] # nflows has no annotations
     """Map the dimensions of a mask by an element, given the others.
 
     Args:
         mask: a truth value a dimension, D of them: True where it is mapped, T times.
-        element: the map.
-        conditioner: from the dimensions that stay (B, I), and the context, to (B, T M) numbers, M
-            for each mapped dimension, end to end.
-        periodic: dimensions that are angles. Conditioner and element see dimensions in ascending
-            order, these last.
+        element: the map; or a sequence of one for each of the D dimensions, such as a spline on
+            the circle for angles.
+        conditioner: from the dimensions that stay (B, I), and the context, to numbers (B, O): the M
+            parameters of each mapped dimension, end to end. Dimensions stand in ascending order,
+            but angles come last among those that stay, and those of equal elements together among
+            those that are mapped.
+        periodic: dimensions that are angles.
 
     Raises:
-        ValueError: nothing is mapped, or an angle is no dimension.
+        ValueError: nothing is mapped, there are neither one element nor D, or an angle is no
+            dimension.
     """
 
     kept: Tensor
@@ -45,23 +48,33 @@ class Coupling(Transform):  # type: ignore[misc]
     def __init__(
         self,
         mask: Sequence[bool],
-        element: Element,
+        element: Element | Sequence[Element],
         conditioner: nn.Module,
         periodic: Collection[int] = (),
     ) -> None:
         super().__init__()
         dimension = len(mask)
+        elements = [element] * dimension if isinstance(element, Element) else [*element]
         if not any(mask):
             raise ValueError(f"mask={tuple(mask)} maps nothing")
+        if len(elements) != dimension:
+            raise ValueError(f"{len(elements)} elements for {dimension} dimensions")
         if not set(periodic) <= set(range(dimension)):
             raise ValueError(f"periodic={periodic}: the dimensions are 0 to {dimension - 1}")
-        order = sorted(range(dimension), key=lambda d: (d in periodic, d))
-        self.dimension, self.count = dimension, sum(map(bool, mask))
-        self.element, self.conditioner = element, conditioner
+        self.dimension, self.conditioner = dimension, conditioner
+        kept = sorted(
+            (d for d in range(dimension) if not mask[d]), key=lambda d: (d in periodic, d)
+        )
+        together: dict[int, list[int]] = {}
+        for d in range(dimension):
+            if mask[d]:
+                together.setdefault(id(elements[d]), []).append(d)
+        # Each different element, and how many dimensions it maps.
+        self.groups = [(elements[own[0]], len(own)) for own in together.values()]
         # Not kept in files: the mask tells them.
-        for name, wanted in (("kept", False), ("mapped", True)):
-            places = torch.tensor([d for d in order if bool(mask[d]) == wanted], dtype=torch.long)
-            self.register_buffer(name, places, persistent=False)
+        self.register_buffer("kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        mapped = torch.tensor([d for own in together.values() for d in own])
+        self.register_buffer("mapped", mapped, persistent=False)
 
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Towards the latent space.
@@ -80,11 +93,16 @@ class Coupling(Transform):  # type: ignore[misc]
         return self._map(inputs, context, inverse=True)
 
     def _map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        numbers = self.conditioner(x.index_select(1, self.kept), context)  # (B, T M)
-        parameters = numbers.to(x.dtype).view(
-            x.shape[0], self.count, self.element.num_parameters
-        )  # (B, T, M)
-        y, log_slope = self.element(
-            x.index_select(1, self.mapped), parameters, inverse=inverse
-        )  # (B, T)
+        numbers = self.conditioner(x.index_select(1, self.kept), context).to(x.dtype)  # (B, O)
+        chosen = x.index_select(1, self.mapped)  # (B, T)
+        results = []
+        first = at = 0
+        for element, count in self.groups:
+            size = count * element.num_parameters
+            parameters = numbers[:, at : at + size].view(len(x), count, element.num_parameters)
+            results.append(element(chosen[:, first : first + count], parameters, inverse=inverse))
+            first, at = first + count, at + size
+        mapped, log_slopes = zip(*results, strict=True)
+        y = mapped[0] if len(mapped) == 1 else torch.cat(mapped, dim=1)
+        log_slope = log_slopes[0] if len(mapped) == 1 else torch.cat(log_slopes, dim=1)
         return x.index_copy(1, self.mapped, y), log_slope.sum(1)
