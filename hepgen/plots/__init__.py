@@ -8,6 +8,12 @@ from hepgen.plots.binned import efficiency_vs
 from hepgen.plots.calibration import calibration
 from hepgen.plots.confusion import confusion
 from hepgen.plots.distributions import distributions, histogram, scores
+from hepgen.plots.integration import (
+    convergence,
+    differential,
+    marginals,
+    weight_distribution,
+)
 from hepgen.plots.roc import roc
 from hepgen.plots.sculpting import mass_sculpting
 from hepgen.plots.side_by_side import taggers_side_by_side
@@ -18,11 +24,14 @@ __all__ = [
     "COLOURS",
     "calibration",
     "confusion",
+    "convergence",
+    "differential",
     "distributions",
     "efficiency_vs",
     "figure",
     "histogram",
     "label",
+    "marginals",
     "mass_sculpting",
     "rate_search",
     "roc",
@@ -30,4 +39,5 @@ __all__ = [
     "style",
     "taggers_side_by_side",
     "training_curves",
+    "weight_distribution",
 ]
