@@ -101,12 +101,14 @@ class PhaseSpaceMap(ABC):
             p4: momenta in GeV, seen from their centre of mass, shape (B, n, 4).
 
         Returns:
-            Densities in GeV^(4-2n), shape (B,); their integral over phase space is one.
+            Densities in GeV^(4-2n), shape (B,); their integral over phase space is one. Infinite
+            where a propagator that the map follows is.
 
         Raises:
             ValueError: momenta of another shape.
         """
-        return 1 / self.inverse(p4)[1]
+        with np.errstate(divide="ignore"):
+            return 1 / self.inverse(p4)[1]
 
     def checked(self, u: Array, energy: ArrayLike) -> tuple[Array, Array]:
         """Points (B, D) and energies (B,) as contiguous float64; errors as in `forward`."""
