@@ -5,9 +5,12 @@ from __future__ import annotations
 from hepgen.integration.choosing import Auto
 from hepgen.integration.domain import Discrete, Domain
 from hepgen.integration.evaluator import BadIntegrand, each
+from hepgen.integration.expectation import Reweighted, expectation, reweight
 from hepgen.integration.integral import Batch, Integral, IntegrationWarning
 from hepgen.integration.integrands import INTEGRANDS, Integrand
+from hepgen.integration.marginal import MarginalLikelihood, marginal_likelihood
 from hepgen.integration.mixture import Mixture
+from hepgen.integration.rare import RareEvent, rare_event
 from hepgen.integration.run import integrate
 from hepgen.integration.sampler import Draw, Sampler
 from hepgen.integration.saved import SavedStateError
@@ -28,8 +31,11 @@ __all__ = [
     "Integral",
     "Integrand",
     "IntegrationWarning",
+    "MarginalLikelihood",
     "Mixture",
     "OneSampler",
+    "RareEvent",
+    "Reweighted",
     "Sampler",
     "SavedStateError",
     "Stage",
@@ -38,5 +44,9 @@ __all__ = [
     "UnweightedEvents",
     "Vegas",
     "each",
+    "expectation",
     "integrate",
+    "marginal_likelihood",
+    "rare_event",
+    "reweight",
 ]
