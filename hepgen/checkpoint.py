@@ -338,14 +338,19 @@ def _find_class(described: Description) -> type[nn.Module]:
             f"{path} needs hepgen.{described.package}, which this hepgen {__version__} lacks; "
             f"it was written by hepgen {described.hepgen}"
         ) from error
-    cls = getattr(package, name) if name in package.__all__ else None
-    if not isinstance(cls, type) or not issubclass(cls, nn.Module):
-        near = get_close_matches(name, package.__all__, n=3, cutoff=0.0)
+    named = {one: getattr(package, one) for one in package.__all__}
+    models = {
+        one: cls
+        for one, cls in named.items()
+        if isinstance(cls, type) and issubclass(cls, nn.Module)
+    }
+    if name not in models:
+        near = get_close_matches(name, models, n=3, cutoff=0.0)
         raise CheckpointError(
             f"{path} needs {name!r}, which hepgen.{described.package} lacks; "
             f"nearest: {', '.join(near)}"
         )
-    return cls
+    return models[name]
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

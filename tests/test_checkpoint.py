@@ -219,7 +219,7 @@ def test_a_newer_format_asks_for_an_upgrade(net: Net, tmp_path: Path) -> None:
             {"package": "os"},
             "wants a class of 'os'; models are in taggers, certainty, simulators, flows",
         ),
-        ({"package": "flows"}, "needs hepgen.flows, which this hepgen"),
+        ({"package": "flows"}, "needs 'Net', which hepgen.flows lacks; nearest: "),
         ({"package": None}, "is no class of hepgen; make the model yourself and call"),
         ({"config": {"height": 3}}, "takes other arguments than that of this hepgen"),
     ],
@@ -232,6 +232,15 @@ def test_only_classes_of_hepgen_are_built(
     with pytest.raises(CheckpointError) as error:
         load(path)
     assert told in str(error.value)
+
+
+def test_a_part_of_hepgen_that_is_missing_is_named(
+    simulators: types.ModuleType, net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(net, tmp_path / "net.safetensors")
+    monkeypatch.delitem(sys.modules, "hepgen.simulators")
+    with pytest.raises(CheckpointError, match=r"needs hepgen\.simulators, which this hepgen"):
+        load(tmp_path / "net.safetensors")
 
 
 def test_weights_that_do_not_fit_are_named(
