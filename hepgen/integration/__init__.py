@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from hepgen.integration.channels import Channel, ChannelMixture, CubeChannel
 from hepgen.integration.choosing import Auto
+from hepgen.integration.collinear import MomentumFractions
+from hepgen.integration.cuts import Cuts
 from hepgen.integration.domain import Discrete, Domain
+from hepgen.integration.electroweak import ElectroweakCouplings
 from hepgen.integration.evaluator import BadIntegrand, each
 from hepgen.integration.expectation import Reweighted, expectation, reweight
 from hepgen.integration.integral import Batch, Integral, IntegrationWarning
 from hepgen.integration.integrands import INTEGRANDS, Integrand
+from hepgen.integration.invariants import BreitWigner, Flat, Power
 from hepgen.integration.marginal import MarginalLikelihood, marginal_likelihood
 from hepgen.integration.mixture import Mixture
+from hepgen.integration.rambo import Rambo, RamboOnDiet
 from hepgen.integration.rare import RareEvent, rare_event
 from hepgen.integration.run import integrate
 from hepgen.integration.sampler import Draw, Sampler
@@ -24,16 +30,27 @@ __all__ = [
     "Auto",
     "BadIntegrand",
     "Batch",
+    "BreitWigner",
     "Budget",
+    "Channel",
+    "ChannelMixture",
+    "CubeChannel",
+    "Cuts",
     "Discrete",
     "Domain",
     "Draw",
+    "ElectroweakCouplings",
+    "Flat",
     "Integral",
     "Integrand",
     "IntegrationWarning",
     "MarginalLikelihood",
     "Mixture",
+    "MomentumFractions",
     "OneSampler",
+    "Power",
+    "Rambo",
+    "RamboOnDiet",
     "RareEvent",
     "Reweighted",
     "Sampler",
