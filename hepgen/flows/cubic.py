@@ -48,13 +48,13 @@ class CubicSpline(Element):
     follow from the bins beside them, so the map is less flexible than a rational-quadratic spline
     of as many bins, and needs fewer parameters.
 
-    Outside its interval the spline goes on as a straight line with the slope of the end.
+    Outside its interval it is the identity.
 
     Args:
         num_bins: K.
-        tail_bound: b of the interval [-b, b] that is mapped onto itself, the identity outside; the
-            slope is one at its ends if a monotonic cubic can have it, which is where the outermost
-            bin is not thrice as wide as high. Without it the unit cube is mapped onto itself.
+        tail_bound: b of the interval [-b, b] that is mapped onto itself; the slope is one at its
+            ends if a monotonic cubic can have it, which is where the outermost bin is not thrice as
+            wide as high. Without it the unit cube is mapped onto itself.
         min_bin: the least width and height of a bin, as a fraction of the interval.
 
     Raises:
@@ -105,14 +105,7 @@ class CubicSpline(Element):
             x = x.float()
         widths, heights, slopes = self.shapes(parameters.to(x.dtype))
         y, log_slope = cubic_spline(
-            x,
-            widths,
-            heights,
-            slopes,
-            low=self.low,
-            high=self.high,
-            inverse=inverse,
-            straight=self.tail_bound is None,
+            x, widths, heights, slopes, low=self.low, high=self.high, inverse=inverse
         )
         return y.to(given), log_slope.to(given)
 
@@ -172,7 +165,6 @@ def cubic_spline(
     low: float = 0.0,
     high: float = 1.0,
     inverse: bool = False,
-    straight: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The spline through given knots.
 
@@ -182,10 +174,9 @@ def cubic_spline(
         heights: likewise.
         slopes: at the knots, positive and at most thrice those of the bins at both sides, shape
             (..., D, K + 1).
-        low: left end of the interval that is mapped onto itself.
+        low: left end of the interval that is mapped onto itself; outside nothing moves.
         high: its right end.
         inverse: map back.
-        straight: outside go on with the slope of the end, not as the identity.
 
     Returns:
         What x is mapped to and the logarithm of the slope of the map that was applied, both of
@@ -216,16 +207,9 @@ def cubic_spline(
             top - height * _rise(phi, theta, q, p),
         )
     log_slope = (_slope(theta, phi, p, q) / flat).log()
-    slope = (
-        torch.where(x < low, slopes[..., 0], slopes[..., -1]) if straight else torch.ones_like(x)
-    )
     outside = (x < low) | (x > high)
-    beyond = torch.where(outside, x - inside, 0)
-    line = inside + beyond * (slope.reciprocal() if inverse else slope)
-    # With a slope of one exactly x, though it be infinite.
-    line = torch.where(slope == 1, x, line)
-    log_slope = torch.where(outside, slope.log(), log_slope)
-    return torch.where(outside, line, y), -log_slope if inverse else log_slope
+    log_slope = torch.where(outside, 0.0, log_slope)
+    return torch.where(outside, x, y), -log_slope if inverse else log_slope
 
 
 def _knots(fractions: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
