@@ -42,6 +42,7 @@ class InverseAutoregressiveFlow(Flow):
         periodic: dimensions that are angles: of period 1 on the unit cube, in [-pi, pi] on the real
             line. They are mapped by rational-quadratic splines on the circle, whatever the element.
         residual: whether the networks have residual blocks.
+        max_log_slope: largest logarithm of what an affine map may stretch by, see `Affine`.
 
     Raises:
         ValueError: there is no such element or domain, or not together, an angle is no dimension,
@@ -68,6 +69,7 @@ class InverseAutoregressiveFlow(Flow):
         tail_bound: float = 5.0,
         periodic: Sequence[int] = (),
         residual: bool = False,
+        max_log_slope: float = 3.0,
     ) -> None:
         base = choose_base(dimension, domain, periodic)
         steps = autoregressive_steps(
@@ -82,8 +84,10 @@ class InverseAutoregressiveFlow(Flow):
             tail_bound=tail_bound,
             periodic=periodic,
             residual=residual,
+            max_log_slope=max_log_slope,
         )
         super().__init__(InverseTransform(CompositeTransform(steps)), base, context)
         self.num_transforms, self.hidden, self.layers = num_transforms, hidden, layers
         self.element, self.domain, self.num_bins = element, domain, num_bins
         self.tail_bound, self.periodic, self.residual = tail_bound, tuple(periodic), residual
+        self.max_log_slope = max_log_slope

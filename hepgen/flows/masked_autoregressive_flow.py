@@ -51,6 +51,7 @@ class MaskedAutoregressiveFlow(Flow):
         periodic: dimensions that are angles: of period 1 on the unit cube, in [-pi, pi] on the real
             line. They are mapped by rational-quadratic splines on the circle, whatever the element.
         residual: whether the networks have residual blocks.
+        max_log_slope: largest logarithm of what an affine map may stretch by, see `Affine`.
 
     Raises:
         ValueError: there is no such element or domain, or not together, an angle is no dimension,
@@ -77,6 +78,7 @@ class MaskedAutoregressiveFlow(Flow):
         tail_bound: float = 5.0,
         periodic: Sequence[int] = (),
         residual: bool = False,
+        max_log_slope: float = 3.0,
     ) -> None:
         base = choose_base(dimension, domain, periodic)
         steps = autoregressive_steps(
@@ -91,11 +93,13 @@ class MaskedAutoregressiveFlow(Flow):
             tail_bound=tail_bound,
             periodic=periodic,
             residual=residual,
+            max_log_slope=max_log_slope,
         )
         super().__init__(CompositeTransform(steps), base, context)
         self.num_transforms, self.hidden, self.layers = num_transforms, hidden, layers
         self.element, self.domain, self.num_bins = element, domain, num_bins
         self.tail_bound, self.periodic, self.residual = tail_bound, tuple(periodic), residual
+        self.max_log_slope = max_log_slope
 
 
 def choose_base(dimension: int, domain: str, periodic: Sequence[int]) -> Base:
@@ -132,6 +136,7 @@ def autoregressive_steps(
     tail_bound: float,
     periodic: Sequence[int],
     residual: bool,
+    max_log_slope: float,
 ) -> list[Transform]:
     """The transforms of the flow, each in the order opposite to that before it.
 
@@ -147,6 +152,7 @@ def autoregressive_steps(
         tail_bound: likewise.
         periodic: likewise.
         residual: likewise.
+        max_log_slope: likewise.
 
     Returns:
         For each transform a shift of the angles, if there are any, and the transform.
@@ -157,7 +163,7 @@ def autoregressive_steps(
     unit, angles = domain == "unit", tuple(sorted(set(periodic)))
     line: Element
     if element == "affine" and not unit:
-        line = Affine()
+        line = Affine(max_log_slope)
     elif element == "spline":
         line = RationalQuadraticSpline(num_bins, None if unit else tail_bound)
     elif element == "cubic":
