@@ -68,7 +68,7 @@ def _overview() -> str:
     width = max(map(len, _VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (what, _) in _VERBS.items())
     return (
-        f"hepgen {__version__}: jet tagging from ROOT to ROOT\n\n"
+        f"hepgen {__version__}: jet tagging and importance sampling, from ROOT to ROOT\n\n"
         f"usage: hepgen VERB ...   (hepgen VERB --help tells its arguments)\n\n{verbs}\n\n"
         "An error is one line; --traceback shows where it was raised."
     )
@@ -179,6 +179,12 @@ def _convert(words: list[str]) -> None:
     print(output)
 
 
+def _integrate(words: list[str]) -> None:
+    from hepgen.cross_section import cross_section_from_words
+
+    cross_section_from_words(words)
+
+
 def _benchmark(words: list[str]) -> None:
     from hepgen.benchmark import benchmark_from_words
 
@@ -247,6 +253,10 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "predict": ("score files and write friend trees in entry order", _predict),
     "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
     "compare": ("set several evaluations side by side, with errors", _compare),
+    "integrate": (
+        "integrate a cross section: histograms and unweighted events as ROOT and LHE",
+        _integrate,
+    ),
     "benchmark": ("train several taggers on one sample and tabulate them", _benchmark),
     "convert": ("take over weights of weaver or of the LorentzNet release", _convert),
     "calibrate": ("make probabilities mean what they say, with or without spreads", _calibrate),

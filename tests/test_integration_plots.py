@@ -65,7 +65,7 @@ def test_a_distribution_is_divided_by_the_widths_of_its_bins() -> None:
     stairs, bars = differential(ax, filled, unit="pb", name="$p_T$ [GeV]")
     assert stairs.get_data().values.tolist() == [2, 2]
     assert [np.ptp(s[:, 1]) for s in bars[2][0].get_segments()] == [2, 2]
-    assert "pb" in ax.get_ylabel()
+    assert ax.get_ylabel() == r"d$\sigma$ / d$p_T$ [pb / GeV]"
     both = hist.Hist(hist.axis.Regular(2, 0, 1), hist.axis.Regular(2, 0, 1))
     with pytest.raises(ValueError, match="one axis, got 2"):
         differential(ax, both)

@@ -182,6 +182,10 @@ def differential(ax: Axes, histogram: Any, *, unit: str = "", name: str = "") ->
     artists.append(ax.errorbar(centres, density, sigma, fmt="none", color="C0"))
     variable = name or axis.label or axis.name
     ax.set_xlabel(variable)
-    ax.set_ylabel(f"d$\\sigma$ / d({variable}) [{unit}]" if unit else f"dI / d({variable})")
+    # "$m$ [GeV]" and "pb" make pb / GeV.
+    quantity, _, of = variable.removesuffix("]").partition(" [")
+    units = " / ".join(part for part in (unit or ("1" if of else ""), of) if part)
+    ax.set_ylabel(f"d$\\sigma$ / d{quantity}" + (f" [{units}]" if units else ""))
+    ax.set_ylim(bottom=min(0.0, 1.05 * float(density.min(initial=0.0))))
     ax.set_xlim(edges[0], edges[-1])
     return artists
