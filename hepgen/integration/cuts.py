@@ -1,5 +1,8 @@
 """Cuts on final states: what a detector or a measurement sees of them, as plain numbers.
 
+Compiled, with the conventions of `hepgen.kinematics`: its functions on whole arrays take ten times
+as long as the momenta of an event take to generate.
+
 Shapes: B events, n particles. Momenta are (E, px, py, pz) in GeV.
 """
 
@@ -7,13 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from itertools import combinations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from hepgen.io.errors import InputError
-from hepgen.kinematics import delta_r, eta, mass, mass_squared, phi, pt, rapidity
 
 __all__ = ["Cuts"]
 
@@ -89,50 +91,126 @@ class Cuts:
             if not all(0 <= place < p4.shape[1] for place in self.particles):
                 raise InputError(f"no particles {self.particles} in a final state of {p4.shape[1]}")
             p4 = p4[:, list(self.particles)]
-        passed = self._singles(p4)
-        if self._asks_for_pairs and p4.shape[1] > 1:
-            rows = np.flatnonzero(passed)
-            passed[rows] = self._pairs(p4[rows])
-        return passed
+        events = np.ascontiguousarray(p4, np.float64)
+        limits = np.array([getattr(self, name) for name in _LIMITS])
+        return _passes(events, limits)
 
-    @property
-    def _asks_for_pairs(self) -> bool:
-        return max(self.min_delta_r, self.min_angle, self.min_pair_mass, self.y_cut) > 0
 
-    def _singles(self, p4: Array) -> NDArray[np.bool_]:
-        """Cuts on each particle and on all together."""
-        passed: NDArray[np.bool_] = np.asarray(~np.isnan(p4).any((1, 2)))
-        if self.min_pt > 0 or self.max_pt < math.inf:
-            transverse = pt(p4)
-            passed &= ((transverse >= self.min_pt) & (transverse <= self.max_pt)).all(1)
-        if self.max_eta < math.inf:
-            passed &= (np.abs(eta(p4)) <= self.max_eta).all(1)
-        if self.max_rapidity < math.inf:
-            passed &= (np.abs(rapidity(p4)) <= self.max_rapidity).all(1)
-        if self.min_mass > 0 or self.max_mass < math.inf:
-            together = mass(p4.sum(1))
-            passed &= (together >= self.min_mass) & (together <= self.max_mass)
-        return passed
+_LIMITS = (
+    "min_pt",
+    "max_pt",
+    "max_eta",
+    "max_rapidity",
+    "min_mass",
+    "max_mass",
+    "min_pair_mass",
+    "y_cut",
+    "min_angle",
+    "min_delta_r",
+)
 
-    def _pairs(self, p4: Array) -> NDArray[np.bool_]:
-        """Cuts on each pair."""
-        first, second = np.array(list(combinations(range(p4.shape[1]), 2))).T
-        passed = np.ones(len(p4), np.bool_)
-        if self.min_pair_mass > 0 or self.y_cut > 0:
-            squared = mass_squared(p4[:, first] + p4[:, second])  # (B, pairs)
-            passed &= (squared >= self.min_pair_mass**2).all(1)
-            if self.y_cut > 0:
-                passed &= (squared >= self.y_cut * mass_squared(p4.sum(1))[:, None]).all(1)
-        if self.min_angle > 0:
-            momentum = p4[..., 1:] / np.linalg.norm(p4[..., 1:], axis=2, keepdims=True)
-            cosine = (momentum[:, first] * momentum[:, second]).sum(2)
-            passed &= (cosine <= math.cos(min(self.min_angle, math.pi))).all(1)
-        if self.min_delta_r > 0:
-            height, azimuth = eta(p4), phi(p4)
-            # Two momenta along the beam, infinity from infinity, are nan apart and do not pass.
-            with np.errstate(invalid="ignore"):
-                apart = delta_r(
-                    height[:, first], azimuth[:, first], height[:, second], azimuth[:, second]
-                )
-            passed &= (apart >= self.min_delta_r).all(1)
-        return passed
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _passes(p4: Array, limits: Array) -> NDArray[np.bool_]:
+    """Which events pass the limits, in the order of `_LIMITS`, shape (B,)."""
+    asks_for_pairs = limits[6:].max() > 0
+    passed = np.empty(len(p4), np.bool_)
+    for row in range(len(p4)):
+        event = p4[row]
+        # A sum is nan where one of its terms is, and so are infinities of both signs.
+        passed[row] = (
+            not math.isnan(event.sum())
+            and _each_passes(event, limits)
+            and _together_pass(event, limits)
+            and (not asks_for_pairs or _pairs_pass(event, limits))
+        )
+    return passed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _each_passes(event: Array, limits: Array) -> bool:
+    for body in range(len(event)):
+        energy, px, py, pz = event[body]
+        transverse = px * px + py * py
+        if not limits[0] ** 2 <= transverse <= limits[1] ** 2:
+            return False
+        if limits[2] < math.inf and not abs(pz) <= math.sqrt(transverse) * math.sinh(limits[2]):
+            return False
+        if limits[3] < math.inf:
+            squared = max((energy - abs(pz)) * (energy + abs(pz)), transverse)
+            if not abs(pz) <= math.sqrt(squared) * math.sinh(limits[3]):
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mass_squared(energy: float, px: float, py: float, pz: float) -> float:
+    momentum = math.sqrt(px * px + py * py + pz * pz)
+    value: float = (energy - momentum) * (energy + momentum)
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _all_squared(event: Array) -> float:
+    energy = px = py = pz = 0.0
+    for body in range(len(event)):
+        energy += event[body, 0]
+        px += event[body, 1]
+        py += event[body, 2]
+        pz += event[body, 3]
+    value: float = _mass_squared(energy, px, py, pz)
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _together_pass(event: Array, limits: Array) -> bool:
+    if limits[4] == 0 and limits[5] == math.inf:
+        return True
+    squared = _all_squared(event)
+    return bool(limits[4] ** 2 <= squared <= limits[5] ** 2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pairs_pass(event: Array, limits: Array) -> bool:
+    least = limits[6] ** 2
+    if limits[7] > 0:
+        least = max(least, limits[7] * _all_squared(event))
+    largest_cosine = math.cos(min(limits[8], math.pi))
+    for first in range(len(event)):
+        energy, px, py, pz = event[first]
+        for second in range(first):
+            others, qx, qy, qz = event[second]
+            if least > 0:
+                together = _mass_squared(energy + others, px + qx, py + qy, pz + qz)
+                if not together >= least:
+                    return False
+            if limits[8] > 0:
+                length = math.sqrt((px**2 + py**2 + pz**2) * (qx**2 + qy**2 + qz**2))
+                if not px * qx + py * qy + pz * qz <= largest_cosine * length:
+                    return False
+            if limits[9] > 0 and not _apart(event[first], event[second], limits[9]):
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _apart(first: Array, second: Array, least: float) -> bool:
+    """Whether delta R is at least so much."""
+    product = first[1] * second[1] + first[2] * second[2]
+    transverse = (first[1] ** 2 + first[2] ** 2) * (second[1] ** 2 + second[2] ** 2)
+    # Most pairs are far enough apart in azimuth, which takes no logarithm to see.
+    if least < math.pi and transverse > 0 and product < math.cos(least) * math.sqrt(transverse):
+        return True
+    around = abs(math.atan2(first[1] * second[2] - first[2] * second[1], product))
+    # Two momenta along the beam, infinity from infinity, are nan apart and fail.
+    along = _eta(first[1], first[2], first[3]) - _eta(second[1], second[2], second[3])
+    return bool(along**2 + around**2 >= least**2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _eta(px: float, py: float, pz: float) -> float:
+    transverse = math.sqrt(px * px + py * py)
+    if transverse == 0:
+        return math.copysign(math.inf, pz) if pz != 0 else 0.0
+    value: float = math.asinh(pz / transverse)
+    return value

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 _vectorize: Any = numba.vectorize  # numba gives it no types
 
@@ -205,13 +206,15 @@ def many_gluons(beams: Array, p4: Array, alpha_s: ArrayLike) -> Array:
     p4 = _momenta(p4, "final state")
     if not 2 <= p4.shape[1] <= 6:
         raise ValueError(f"wanted 2 to 6 outgoing gluons, got {p4.shape[1]}")
-    beams = np.broadcast_to(_momenta(beams, "beams"), (len(p4), 2, 4))
+    beams = _momenta(beams, "beams")
+    if len(beams) not in (1, len(p4)):
+        raise ValueError(f"got beams of {len(beams)} events and final states of {len(p4)}")
     count = p4.shape[1]
     coupling = 4 * math.pi * np.asarray(alpha_s, np.float64)
     # Both kinds of maximal violation are there: i and j are the two of one helicity, or of the
     # other. For four gluons these coincide, which the sum over i < j counts right by itself.
     colour = 3**count * 8 * (1.0 if count == 2 else 2.0) / (4 * 64)
-    values: Array = coupling**count * colour * _parke_taylor(np.concatenate([beams, p4], 1))
+    values: Array = coupling**count * colour * _parke_taylor(beams, p4)
     return values
 
 
@@ -336,33 +339,53 @@ def _radiation(beams: Array, p4: Array) -> Array:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _parke_taylor(p4: Array) -> Array:
+def _trips(count: int) -> Indices:
+    """Steps of the recursion: path that grows, path that it grows from, link between their ends.
+
+    Paths are numbered by the set of gluons in them and the gluon at their end.
+    """
+    steps = np.empty((count * (count - 1) << count >> 2, 3), np.int64)
+    row = 0
+    for chosen in range(1, 1 << count):
+        for end in range(count):
+            before = chosen ^ (1 << end)
+            if before > chosen or before == 0:
+                continue
+            for last in range(count):
+                if before >> last & 1:
+                    steps[row, 0] = chosen * count + end
+                    steps[row, 1] = before * count + last
+                    steps[row, 2] = last * (count + 1) + end
+                    row += 1
+    return steps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _parke_taylor(beams: Array, p4: Array) -> Array:
     """Sum of s_ij^4 times that over orders. With all signs dropped: each gluon enters twice."""
-    count = p4.shape[1] - 1  # all but the last gluon, where each round trip starts
-    inverse = np.empty((count + 1, count + 1))
-    paths = np.empty((1 << count, count))  # over a set of gluons, ending in one of them
+    count = p4.shape[1] + 1  # all but the last gluon, where each round trip starts
+    gluons = np.empty((count + 1, 4))
+    inverse = np.empty((count + 1) * (count + 1))
+    paths = np.empty(count << count)
+    steps = _trips(count)
+    full = ((1 << count) - 1) * count
     values = np.empty(len(p4))
     for row in range(len(p4)):
+        gluons[:2] = beams[row if len(beams) > 1 else 0]
+        gluons[2:] = p4[row]
         powers = 0.0
         for i in range(count + 1):
             for j in range(i):
-                s_ij = abs(2 * _dot(p4[row, i], p4[row, j]))
-                inverse[i, j] = inverse[j, i] = 1 / s_ij
+                s_ij = abs(2 * _dot(gluons[i], gluons[j]))
+                inverse[i * (count + 1) + j] = inverse[j * (count + 1) + i] = 1 / s_ij
                 powers += s_ij**4
-        for chosen in range(1, 1 << count):
-            for end in range(count):
-                if not chosen >> end & 1:
-                    continue
-                before = chosen ^ (1 << end)
-                total = 0.0
-                if before == 0:
-                    total = inverse[count, end]
-                for last in range(count):
-                    if before >> last & 1:
-                        total += paths[before, last] * inverse[last, end]
-                paths[chosen, end] = total
+        paths[:] = 0.0
+        for end in range(count):
+            paths[(count << end) + end] = inverse[count * (count + 1) + end]
+        for step in range(len(steps)):
+            paths[steps[step, 0]] += paths[steps[step, 1]] * inverse[steps[step, 2]]
         trips = 0.0
         for end in range(count):
-            trips += paths[-1, end] * inverse[end, count]
+            trips += paths[full + end] * inverse[end * (count + 1) + count]
         values[row] = powers * trips
     return values
