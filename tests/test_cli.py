@@ -229,5 +229,7 @@ def test_quickstart_leaves_models_friends_plots_and_a_page(tmp_path: Path) -> No
         )
         assert (folder / "evaluation" / "report.html").exists()
     assert (tmp_path / "q" / "comparison" / "report.html").exists()
+    with uproot.open(tmp_path / "q" / "drell_yan" / "events.root") as events:
+        assert events["events"].num_entries == 5000
     with pytest.raises(FileExistsError, match="not empty"):
         quickstart(tmp_path / "q")
