@@ -17,6 +17,7 @@ from hepgen.integration.marginal import MarginalLikelihood, marginal_likelihood
 from hepgen.integration.mixture import Mixture
 from hepgen.integration.rambo import Rambo, RamboOnDiet
 from hepgen.integration.rare import RareEvent, rare_event
+from hepgen.integration.result_file import load_integral, save_integral
 from hepgen.integration.run import integrate
 from hepgen.integration.sampler import Draw, Sampler
 from hepgen.integration.saved import SavedStateError
@@ -63,7 +64,9 @@ __all__ = [
     "each",
     "expectation",
     "integrate",
+    "load_integral",
     "marginal_likelihood",
     "rare_event",
     "reweight",
+    "save_integral",
 ]
