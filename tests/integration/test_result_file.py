@@ -83,6 +83,6 @@ def test_files_that_are_something_else_are_told(tmp_path: Path) -> None:
     class Mine(Uniform):
         pass
 
-    own = hepgen.integrate(bump, BOUNDS, calls=1000, sampler=Mine(3))
+    own = hepgen.integrate(bump, BOUNDS, calls=20_000, sampler=Mine(3))
     with pytest.raises(SavedStateError, match="Mine is no sampler of hepgen"):
         save_integral(own, path)
