@@ -153,12 +153,15 @@ def fermion_pairs(
         )
     strength = 1 / (couplings.sin2_theta_w * (1 - couplings.sin2_theta_w))
     weak = np.outer(couplings.chiral(incoming), couplings.chiral(outgoing)).ravel() * strength
-    s, t = np.broadcast_arrays(np.asarray(s, np.float64), np.asarray(t, np.float64))
+    squared: Array = np.asarray(s, np.float64)
+    transfer: Array = np.asarray(t, np.float64)
     if incoming * outgoing < 0:
-        t = -s - t
+        transfer = -squared - transfer
+    # Copies: broadcast views may not be written to and would be compiled for anew.
+    shape = np.broadcast_shapes(squared.shape, transfer.shape)
     values = _exchange(
-        np.ascontiguousarray(s).ravel(),
-        np.ascontiguousarray(t).ravel(),
+        np.array(np.broadcast_to(squared, shape)).ravel(),
+        np.array(np.broadcast_to(transfer, shape)).ravel(),
         charge_in * charge_out,
         weak,
         couplings.z_mass,
@@ -166,7 +169,7 @@ def fermion_pairs(
         couplings.running_width,
     )
     factor = (4 * math.pi * couplings.alpha) ** 2 * colours_out / colours_in
-    result: Array = (factor * values).reshape(s.shape)
+    result: Array = (factor * values).reshape(shape)
     return result
 
 

@@ -81,13 +81,18 @@ class InvariantMap(ABC):
     def _apply(
         self, kernel: object, values: ArrayLike, lower: ArrayLike, upper: ArrayLike
     ) -> tuple[Array, Array]:
-        arrays = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (values, lower, upper)))
-        values, lower, upper = (np.ascontiguousarray(one).ravel() for one in arrays)
-        if not np.all(lower <= upper):
+        given = [np.asarray(one, np.float64) for one in (values, lower, upper)]
+        shape = np.broadcast_shapes(*(one.shape for one in given))
+        # Copied where broadcast: views that may not be written to would be compiled for anew.
+        first, low, high = (
+            (one if one.shape == shape else np.array(np.broadcast_to(one, shape))).ravel()
+            for one in given
+        )
+        if not np.all(low <= high):
             raise ValueError("the lower bound of an invariant is above the upper one")
-        self.require_finite(float(lower.min(initial=math.inf)))
-        first, second = kernel(self.code, values, lower, upper)  # type: ignore[operator]
-        return first.reshape(arrays[0].shape), second.reshape(arrays[0].shape)
+        self.require_finite(float(low.min(initial=math.inf)))
+        mapped, jacobian = kernel(self.code, first, low, high)  # type: ignore[operator]
+        return mapped.reshape(shape), jacobian.reshape(shape)
 
     def require_finite(self, lower: float) -> None:
         """Check that the density can be normalised.

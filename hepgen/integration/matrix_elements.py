@@ -169,12 +169,12 @@ def electrons_to_quarks_and_gluon(
     Raises:
         ValueError: not two beams and three momenta.
     """
-    beams = np.broadcast_to(_momenta(beams, "beams"), (len(p4), 2, 4))
     p4 = _momenta(p4, "final state")
     if p4.shape[1] != 3:
         raise ValueError(f"wanted momenta of shape (B, 3, 4), got {p4.shape}")
+    beams = _beams(beams, len(p4))
     factor = 8 * (4 * math.pi * alpha) ** 2 * (4 * math.pi * alpha_s) * charge**2
-    values: Array = factor * _radiation(np.ascontiguousarray(beams), p4)
+    values: Array = factor * _radiation(beams, p4)
     return values
 
 
@@ -206,9 +206,7 @@ def many_gluons(beams: Array, p4: Array, alpha_s: ArrayLike) -> Array:
     p4 = _momenta(p4, "final state")
     if not 2 <= p4.shape[1] <= 6:
         raise ValueError(f"wanted 2 to 6 outgoing gluons, got {p4.shape[1]}")
-    beams = _momenta(beams, "beams")
-    if len(beams) not in (1, len(p4)):
-        raise ValueError(f"got beams of {len(beams)} events and final states of {len(p4)}")
+    beams = _beams(beams, len(p4))
     count = p4.shape[1]
     coupling = 4 * math.pi * np.asarray(alpha_s, np.float64)
     # Both kinds of maximal violation are there: i and j are the two of one helicity, or of the
@@ -216,6 +214,14 @@ def many_gluons(beams: Array, p4: Array, alpha_s: ArrayLike) -> Array:
     colour = 3**count * 8 * (1.0 if count == 2 else 2.0) / (4 * 64)
     values: Array = coupling**count * colour * _parke_taylor(beams, p4)
     return values
+
+
+def _beams(beams: Any, events: int) -> Array:
+    """Beams (B, 2, 4), or (1, 2, 4) where all events have the same."""
+    array = _momenta(beams, "beams")
+    if len(array) not in (1, events):
+        raise ValueError(f"got beams of {len(array)} events and final states of {events}")
+    return array
 
 
 def _momenta(p4: Any, what: str) -> Array:
@@ -328,11 +334,12 @@ def _dot(a: Array, b: Array) -> float:
 def _radiation(beams: Array, p4: Array) -> Array:
     values = np.empty(len(p4))
     for row in range(len(p4)):
+        pair = beams[row if len(beams) > 1 else 0]
         above = 0.0
         for beam in range(2):
             for quark in range(2):
-                above += _dot(beams[row, beam], p4[row, quark]) ** 2
-        below = _dot(beams[row, 0], beams[row, 1])
+                above += _dot(pair[beam], p4[row, quark]) ** 2
+        below = _dot(pair[0], pair[1])
         below *= _dot(p4[row, 0], p4[row, 2]) * _dot(p4[row, 1], p4[row, 2])
         values[row] = above / below
     return values

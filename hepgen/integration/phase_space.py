@@ -118,7 +118,8 @@ class PhaseSpaceMap(ABC):
                 f"wanted points of shape (B, {self.dimension}) for {len(self.masses)} particles, "
                 f"got {u.shape}"
             )
-        energies = np.ascontiguousarray(np.broadcast_to(np.asarray(energy, np.float64), len(u)))
+        energies = np.empty(len(u))
+        energies[:] = energy
         threshold = float(self.masses.sum())
         if len(u) and not float(energies.min()) > threshold:
             raise ValueError(

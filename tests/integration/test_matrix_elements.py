@@ -266,6 +266,8 @@ def test_what_makes_no_process_is_refused() -> None:
         many_gluons(BEAMS, np.ones((1, 7, 4)), 0.1)
     with pytest.raises(ValueError, match=r"beams of shape \(B, 2, 4\), got \(3, 4\)"):
         many_gluons(np.ones((3, 4)), np.ones((1, 2, 4)), 0.1)
+    with pytest.raises(ValueError, match="beams of 2 events and final states of 3"):
+        many_gluons(np.stack([BEAMS, BEAMS]), np.ones((3, 2, 4)), 0.1)
     with pytest.raises(ValueError, match=r"do not scatter into \(1, 1\)"):
         massless_partons((1, 2), (1, 1), 1.0, -0.5, 0.1)
     with pytest.raises(ValueError, match="no massless parton of PDG identifier 6"):
