@@ -96,8 +96,10 @@ class LULinear(Transform):  # type: ignore[misc] # nflows has no annotations
 
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Multiply points (B, D) by the matrix; the logarithm of the determinant is (B,)."""
-        lower, upper = self.factors()
-        y = inputs @ (lower @ upper).T + self.shift
+        # In the type of the points, whatever networks are computed in.
+        with torch.autocast(inputs.device.type, enabled=False):
+            lower, upper = self.factors()
+            y = inputs @ (lower @ upper).T + self.shift
         return y, self.entries.trace().expand(len(inputs))
 
     def inverse(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
