@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import cross_sections
-from benchmarks.cross_sections import CASES, COMMON, COUPLINGS, ENERGY, SET, Case
+from benchmarks.cross_sections import CASES, ENERGY, SET, Case
 from hepgen.integration.beams import HadronBeams, head_on
 from hepgen.integration.cuts import Cuts
 from hepgen.integration.matrix_elements import many_gluons
@@ -54,12 +54,7 @@ def weighted(process: Process, count: int, seed: int) -> tuple[Array, Events]:
 
 def generated(settings: tuple[str, ...], count: int, first: int) -> list[Any]:
     """Rows of (id, colour, anticolour, E, pz) of particles from ``first`` on, event by event."""
-    import pythia8mc as pythia8
-
-    pythia = pythia8.Pythia("", False)
-    for line in (*COMMON, "Random:seed = 3", *settings):
-        assert pythia.readString(line), line
-    assert pythia.init()
+    pythia = cross_sections.start(settings, seed=3)
     rows = []
     for _ in range(count):
         assert pythia.next()
@@ -123,7 +118,7 @@ def test_leptons_know_the_direction_of_the_quark() -> None:
         "PhaseSpace:mHatMax = 300",
         "ProcessLevel:resonanceDecays = on",
     )
-    process = DrellYan(SET, (120.0, 300.0), ENERGY, couplings=COUPLINGS)
+    process = DrellYan(SET, (120.0, 300.0), ENERGY, couplings=cross_sections.couplings())
     weight, events = weighted(process, 60_000, seed=4)
 
     def forward(minus: Array, plus: Array) -> NDArray[np.bool_]:
