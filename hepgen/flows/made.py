@@ -126,6 +126,11 @@ class MADE(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def _check(self, layers: int, narrowest: int) -> None:
+        if self.dimension < 1 or self.num_parameters < 1:
+            raise ValueError(
+                f"a network gives one parameter of one dimension at least, not "
+                f"{self.num_parameters} of {self.dimension}"
+            )
         if sorted(self.order) != list(range(self.dimension)):
             raise ValueError(
                 f"order={list(self.order)} does not have each of the {self.dimension} dimensions "

@@ -122,7 +122,7 @@ def test_the_determinant_is_that_of_the_jacobian_of_autograd(kind: str, inverse:
         )
 
 
-@pytest.mark.parametrize("kind", ["affine", "cube cubic", "angles"])
+@pytest.mark.parametrize("kind", ["affine", "angles"])
 def test_gradients_of_the_inverse_are_those_of_finite_differences(kind: str) -> None:
     transform, x = make(kind, context=1)
     z = x[:2].clone().requires_grad_()
@@ -241,10 +241,10 @@ def compare(
             torch.testing.assert_close(got, want, rtol=tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize("kind", ["affine", "cube cubic", "angles"])
-def test_it_compiles_without_a_graph_break(kind: str) -> None:
+def test_it_compiles_without_a_graph_break() -> None:
+    # As whole flows the others are compiled by the contract tests.
     torch.compiler.reset()
-    transform, x = make(kind, context=2)
+    transform, x = make("angles", context=2)
     context = torch.randn(len(x), 2).double()
     for call in (transform.forward, transform.inverse):
         compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="eager")

@@ -199,6 +199,8 @@ def test_no_rows_give_no_parameters() -> None:
     ],
 )
 def test_what_cannot_be_is_told(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match="one dimension at least, not 2 of 0"):
+        MADE(0, 2)
     with pytest.raises(ValueError, match=message):
         MADE(3, 2, **arguments)  # type: ignore[arg-type]
 
