@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepgen.integration.alpha_s import AlphaS, TabulatedAlphaS
 from hepgen.integration.channels import Channel, ChannelMixture, CubeChannel
 from hepgen.integration.choosing import Auto
 from hepgen.integration.collinear import MomentumFractions
@@ -15,12 +16,15 @@ from hepgen.integration.integrands import INTEGRANDS, Integrand
 from hepgen.integration.invariants import BreitWigner, Flat, Power
 from hepgen.integration.marginal import MarginalLikelihood, marginal_likelihood
 from hepgen.integration.mixture import Mixture
+from hepgen.integration.pdf import PDF, ToyPDF
+from hepgen.integration.process import Events, Process
 from hepgen.integration.rambo import Rambo, RamboOnDiet
 from hepgen.integration.rare import RareEvent, rare_event
 from hepgen.integration.result_file import load_integral, save_integral
 from hepgen.integration.run import integrate
 from hepgen.integration.sampler import Draw, Sampler
 from hepgen.integration.saved import SavedStateError
+from hepgen.integration.scale import Scale
 from hepgen.integration.strategy import Budget, OneSampler, Stage, Strategy
 from hepgen.integration.uniform import Uniform
 from hepgen.integration.unweighting import UnweightedEvents
@@ -28,6 +32,8 @@ from hepgen.integration.vegas import Vegas
 
 __all__ = [
     "INTEGRANDS",
+    "PDF",
+    "AlphaS",
     "Auto",
     "BadIntegrand",
     "Batch",
@@ -41,6 +47,7 @@ __all__ = [
     "Domain",
     "Draw",
     "ElectroweakCouplings",
+    "Events",
     "Flat",
     "Integral",
     "Integrand",
@@ -50,14 +57,18 @@ __all__ = [
     "MomentumFractions",
     "OneSampler",
     "Power",
+    "Process",
     "Rambo",
     "RamboOnDiet",
     "RareEvent",
     "Reweighted",
     "Sampler",
     "SavedStateError",
+    "Scale",
     "Stage",
     "Strategy",
+    "TabulatedAlphaS",
+    "ToyPDF",
     "Uniform",
     "UnweightedEvents",
     "Vegas",

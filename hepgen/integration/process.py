@@ -161,21 +161,33 @@ class Process(ABC):
     def _cross_section(self, u: Array) -> Array:
         """The integrand at points that are known to be good."""
 
-    @abstractmethod
     def events(self, u: ArrayLike, rng: np.random.Generator) -> Events:
         """The events that points are.
 
         Args:
-            u: points in the unit cube, shape (B, D); where the cross section is zero there is no
-                event, so leave such points out.
+            u: points in the unit cube, shape (B, D), all of a cross section above zero.
             rng: chooses the azimuth, flavours and colours.
 
         Returns:
             Events in the order of the points.
 
         Raises:
-            ValueError: points of another shape, outside the cube, or of no cross section.
+            ValueError: points of another shape, outside the cube, or where the cross section
+                vanishes; the message tells which.
         """
+        points = self._points(u)
+        empty = ~(self(points) > 0)
+        if empty.any():
+            row = int(empty.argmax())
+            raise ValueError(
+                f"{type(self).__name__} has no event at point {row}, {points[row].tolist()}, where "
+                f"its cross section is zero ({int(empty.sum())} of {len(points)} points)"
+            )
+        return self._events(points, rng)
+
+    @abstractmethod
+    def _events(self, u: Array, rng: np.random.Generator) -> Events:
+        """The events at points that are known to be good."""
 
     @abstractmethod
     def observables(self, u: ArrayLike) -> Mapping[str, Array]:

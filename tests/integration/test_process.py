@@ -146,6 +146,17 @@ def test_events_conserve_momentum_and_colour(name: str) -> None:
     assert (events.scale > 0).all()
 
 
+def test_points_without_cross_section_are_no_events() -> None:
+    process = Gluons(2, 500.0, Cuts(min_pt=30))
+    u = np.array([[0.5, 0.5], [1.0, 0.5]])
+    with pytest.raises(
+        ValueError, match=r"Gluons has no event at point 1, \[1.0, 0.5\], .* \(1 of 2"
+    ):
+        process.events(u, np.random.default_rng(1))
+    assert len(process.events(u[:0], np.random.default_rng(1))) == 0
+    assert len(process.events(u[:0], np.random.default_rng(1)).to_awkward()) == 0
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_events_obey_cuts_and_observables_are_theirs(name: str) -> None:
     process: Any = CASES[name]()

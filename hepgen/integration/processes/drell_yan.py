@@ -142,9 +142,8 @@ class DrellYan(HadronicPair):
         colours[rows, np.where(quark_first, 1, 0), 1] = 501
         return colours
 
-    def events(self, u: ArrayLike, rng: np.random.Generator) -> Events:
-        """See `Process.events`."""
-        pair = super().events(u, rng)
+    def _events(self, u: Array, rng: np.random.Generator) -> Events:
+        pair = super()._events(u, rng)
         boson = pair.p4[:, :2].sum(1, keepdims=True)
         return Events(
             p4=np.concatenate([pair.p4[:, :2], boson, pair.p4[:, 2:]], 1),

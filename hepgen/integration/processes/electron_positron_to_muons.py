@@ -69,11 +69,9 @@ class ElectronPositronToMuons(Process):
         result: Array = factor * squares
         return result
 
-    def events(self, u: ArrayLike, rng: np.random.Generator) -> Events:
-        """See `Process.events`."""
-        points = self._points(u)
-        count = len(points)
-        cosine, azimuth = self._cosine(points), 2 * np.pi * rng.random(count)
+    def _events(self, u: Array, rng: np.random.Generator) -> Events:
+        count = len(u)
+        cosine, azimuth = self._cosine(u), 2 * np.pi * rng.random(count)
         sine = np.sqrt((1 - cosine) * (1 + cosine))
         direction = np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine], 1)
         half = self.energy / 2

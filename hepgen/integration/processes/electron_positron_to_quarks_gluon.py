@@ -93,11 +93,9 @@ class ElectronPositronToQuarksGluon(Process):
         pairs = ((0, 2), (1, 2), (0, 1))
         return np.stack([mass_squared(p4[:, i] + p4[:, j]) for i, j in pairs]) / self.energy**2
 
-    def events(self, u: ArrayLike, rng: np.random.Generator) -> Events:
-        """See `Process.events`."""
-        points = self._points(u)
-        count = len(points)
-        final, _ = self._map.forward(points, self.energy)
+    def _events(self, u: Array, rng: np.random.Generator) -> Events:
+        count = len(u)
+        final, _ = self._map.forward(u, self.energy)
         charges = [_SQUARED_CHARGES[q] for q in range(1, self.quarks + 1)]
         quark = 1 + choose(np.broadcast_to(np.array(charges), (count, self.quarks)), rng)
         p4 = np.empty((count, 6, 4))

@@ -78,11 +78,9 @@ class Gluons(Process):
         values[kept] = factor * weight[kept] * squares
         return values
 
-    def events(self, u: ArrayLike, rng: np.random.Generator) -> Events:
-        """See `Process.events`."""
-        points = self._points(u)
-        count = len(points)
-        final, _ = self._map.forward(points, self.energy)
+    def _events(self, u: Array, rng: np.random.Generator) -> Events:
+        count = len(u)
+        final, _ = self._map.forward(u, self.energy)
         p4 = np.concatenate([np.broadcast_to(head_on(self.energy), (count, 2, 4)), final], 1)
         orders = gluon_orders(self.count + 2)
         chosen = choose(order_shares(p4, orders), rng)

@@ -113,11 +113,14 @@ class HadronicPair(Process):
 
     def _cross_section(self, u: Array) -> Array:
         points = self._kinematics(u)
-        values = self._total(points) * points.measure
-        if self.cuts is not None:
-            values = np.where(self.cuts(self._momenta(points, np.zeros(len(u)))), values, 0.0)
-        result: Array = values
-        return result
+        if self.cuts is None:
+            whole: Array = self._total(points) * points.measure
+            return whole
+        kept = np.flatnonzero(self.cuts(self._momenta(points, np.zeros(len(u)))))
+        passed = PairPoints(*(column[kept] for column in points))
+        values = np.zeros(len(u))
+        values[kept] = self._total(passed) * passed.measure
+        return values
 
     def _q2(self, scale: Scale, points: PairPoints) -> Array:
         masses = np.broadcast_to(points.transverse_mass[:, None], (len(points.s), 2))
@@ -153,9 +156,8 @@ class HadronicPair(Process):
         """The electromagnetic coupling that events quote."""
         return 1 / 127.95
 
-    def events(self, u: ArrayLike, rng: np.random.Generator) -> Events:
-        """See `Process.events`."""
-        points = self._kinematics(self._points(u))
+    def _events(self, u: Array, rng: np.random.Generator) -> Events:
+        points = self._kinematics(u)
         count = len(points.x1)
         channel = choose(self._channels(points), rng)
         flavours = np.array(PARTONS)
