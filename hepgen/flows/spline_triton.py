@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hepgen.flows.rational_quadratic import CIRCLE, STRAIGHT, Knots
 
-__all__ = ["BLOCK", "bins_and_slopes", "constants", "forward", "locate"]
+__all__ = ["BLOCK", "bins_and_slopes", "constants", "forward"]
 
 BLOCK = 128
 

@@ -85,8 +85,7 @@ def _backward(
     LANES: tl.constexpr,
 ):
     lanes = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    columns = tl.arange(0, WIDE)
-    known = lanes < count
+    columns, known = tl.arange(0, WIDE), lanes < count
     (
         _,
         inside,
@@ -140,16 +139,30 @@ def _backward(
     tl.store(grad_raw + rows + BINS + columns[None, :], grad, mask=stored)
     if SLOPES > 0:
         slots = tl.arange(0, PLACES)
-        before, after = index, index + 1
-        if IS_CIRCLE:
-            after = tl.where(after == BINS, 0, after)
-        if IS_STRAIGHT:
-            before, after = before - 1, after - 1
-        by_first, by_last = (by_first * first_rate)[:, None], (by_last * last_rate)[:, None]
-        grad = tl.where(slots[None, :] == before[:, None], by_first, 0.0)
-        grad += tl.where(slots[None, :] == after[:, None], by_last, 0.0)
+        by_first, by_last = by_first * first_rate, by_last * last_rate
+        grad = _to_slopes(slots, index, by_first, by_last, BINS, IS_STRAIGHT, IS_CIRCLE)
         stored = known[:, None] & (slots < SLOPES)[None, :]
         tl.store(grad_raw + rows + 2 * BINS + slots[None, :], grad, mask=stored)
+
+
+@triton.jit
+def _to_slopes(
+    slots,
+    index,
+    by_first,
+    by_last,
+    BINS: tl.constexpr,
+    IS_STRAIGHT: tl.constexpr,
+    IS_CIRCLE: tl.constexpr,
+):
+    """Gradients with respect to raw slopes."""
+    before, after = index, index + 1
+    if IS_CIRCLE:
+        after = tl.where(after == BINS, 0, after)
+    if IS_STRAIGHT:
+        before, after = before - 1, after - 1
+    grad = tl.where(slots[None, :] == before[:, None], by_first[:, None], 0.0)
+    return grad + tl.where(slots[None, :] == after[:, None], by_last[:, None], 0.0)
 
 
 @triton.jit
