@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -28,101 +29,157 @@ __all__ = ["SAMPLERS", "Auto", "strategy_for"]
 
 Array = NDArray[np.float64]
 
+# Training a flow takes longer than this on any machine.
+LEAST_FLOW_SECONDS = 3.0
+
 SAMPLERS = ("auto", "flow", "mixture", "uniform", "vegas")
 
 
 class Auto(Strategy):
-    """VEGAS first; then a mixture where VEGAS leaves much to gain; the better one by its errors.
+    r"""VEGAS first; then a mixture, then a flow, each where it pays; the best by its errors.
+
+    VEGAS leaves a share e of effective points. What learns correlations is expected to leave
+    :math:`\sqrt e` (the rule of thumb that a dozen integrands gave), so that as many calls do as
+    well as :math:`1 + 1/\sqrt e` times as many with VEGAS. It is tried if these would take more
+    time than learning does; a mixture also where its second of learning is all that it costs and
+    there are dimensions enough for correlations. Each is judged by draws that it had not learnt
+    from. As the time of a call is measured, a function for which a flow hardly pays may be given
+    one in one run and none in the next: name the sampler where that matters.
 
     Args:
         dimension: D.
         seed: of the samplers' own random numbers.
     """
 
-    # Shares of the calls: a round of VEGAS, a round of the mixture.
-    ROUND, TRIAL = 0.04, 0.05
-    ROUNDS, TRIALS = 5, 5
-    # Above this share of effective points, or below this relative variance of a call, VEGAS is good
-    # enough.
+    # Shares of the calls: a round of VEGAS, a trial of the mixture, one of the flow.
+    ROUND, TRIAL = 0.04, {"mixture": 0.05, "flow": 0.1}
+    ROUNDS, TRIALS = 5, {"mixture": 5, "flow": 4}
+    # Above this share of effective points, or below this relative variance of a call, there is
+    # nothing to gain.
     GOOD_SHARE, GOOD_VARIANCE = 0.5, 0.05
+    # Seconds that a mixture takes to learn; and that nobody minds, from these dimensions on.
+    MIXTURE_SECONDS, PATIENCE, PATIENT_DIMENSIONS = 1.0, 1.0, 4
+    MOST_MIXTURE_DIMENSIONS = 32
 
     def __init__(self, dimension: int, seed: int = 0) -> None:
-        self.samplers = {"vegas": Vegas(dimension), "mixture": Mixture(dimension, seed=seed)}
-        self.final = "vegas"
-        self.rounds = {"vegas": 0, "mixture": 0}
+        super().__init__()
+        self.dimension, self.seed = dimension, seed
+        self.samplers = {"vegas": Vegas(dimension)}
+        self.final = self.trial = "vegas"
+        self.rounds = {"vegas": 0}
         self.done = 0
         self.decided = False
         self.scores: dict[str, float] = {}
+        self.shares: dict[str, float] = {}
 
     def next(self, budget: Budget) -> Stage | None:
-        """Rounds of VEGAS, trials of the mixture, then the final batches of the better."""
+        """Rounds of VEGAS, trials of others, then the final batches of the best."""
         total = 2.5 * OPEN_WARM_UP if budget.calls is None else budget.calls
-        if self.rounds["vegas"] < self.ROUNDS:
-            return Stage("vegas", max(int(self.ROUND * total), 2), False)
         if not self.decided:
-            return Stage("mixture", max(int(self.TRIAL * total), 100), False)
+            share = self.TRIAL.get(self.trial, self.ROUND)
+            return Stage(self.trial, max(int(share * total), 100), False)
         calls = final_calls(budget, self.done)
         return None if calls is None else Stage(self.final, calls, True)
 
     def learn(self, stage: Stage, draw: Draw, sizes: Array, budget: Budget) -> None:
-        """Teach, keep the score, decide."""
+        """Judge, teach, decide."""
         name = stage.sampler
         if stage.final:
             self.done += 1
             if name == "vegas":
-                self.samplers[name].adapt(draw, sizes)
+                self.teach(name, draw, sizes)
             return
         self.rounds[name] += 1
         before = self.scores.get(name)
         self.scores[name] = relative_variance(draw, sizes)
-        self.samplers[name].adapt(draw, sizes)
+        self.shares[name] = effective_sample_size(sizes * draw.measure) / len(draw)
+        self.teach(name, draw, sizes)
+        if self._goes_on(name, before):
+            return
+        self._next_trial(draw, sizes, budget)
+
+    def _goes_on(self, name: str, before: float | None) -> bool:
+        """Whether a sampler learns in a further round."""
         if name == "vegas":
-            if self._worth_a_mixture(draw, sizes):
-                self.samplers["mixture"].adapt(draw, sizes)
-            elif self.rounds["vegas"] == self.ROUNDS:
-                self._decide("nothing to gain over VEGAS")
-        elif self.rounds[name] == self.TRIALS or (
-            before is not None and self.scores[name] > 0.8 * before
-        ):
-            self._decide("relative variance of a call: ")
-
-    def _worth_a_mixture(self, draw: Draw, sizes: Array) -> bool:
-        if self.rounds["vegas"] < self.ROUNDS - 2 or not sizes.any():
+            return self.rounds[name] < self.ROUNDS
+        if self.rounds[name] == self.TRIALS[name]:
             return False
-        share = effective_sample_size(sizes * draw.measure) / len(draw)
-        return share < self.GOOD_SHARE and self.scores["vegas"] > self.GOOD_VARIANCE
+        # A flow trains in all of its rounds; a mixture stops once it no longer improves.
+        return name == "flow" or before is None or self.scores[name] < 0.8 * before
 
-    def _decide(self, why: str) -> None:
+    def _next_trial(self, draw: Draw, sizes: Array, budget: Budget) -> None:
+        """Begin to try another sampler on what was seen last, or decide."""
+        for name, worth in (("mixture", self._worth_a_mixture), ("flow", self._worth_a_flow)):
+            if name not in self.rounds and sizes.any() and worth(budget):
+                self.trial, self.rounds[name] = name, 0
+                self._begin(name)
+                self.teach(name, draw, sizes)
+                return
         self.decided = True
         self.final = min(self.scores, key=lambda name: self.scores[name])
         shown = ", ".join(f"{name} {score:.3g}" for name, score in self.scores.items())
-        self.choice = f"{why}{shown if len(self.scores) > 1 else ''}"
+        gain = "nothing to gain over VEGAS that would pay"
+        self.choice = f"relative variance of a call: {shown}" if len(self.scores) > 1 else gain
+        self.graduate()
+
+    def _begin(self, name: str) -> None:
+        if name == "mixture":
+            self.samplers[name] = Mixture(self.dimension, seed=self.seed)
+        else:
+            from hepgen.integration.flow_sampler import FlowSampler
+
+            self.samplers[name] = FlowSampler(
+                self.dimension, rounds=self.TRIALS[name] + 1, seed=self.seed
+            )
+
+    def _saved_seconds(self, budget: Budget) -> float:
+        """Time of the calls that a sampler with the square root of the lost points would save."""
+        share = max(self.shares.values())
+        best = min(self.scores.values())
+        if share > self.GOOD_SHARE or best < self.GOOD_VARIANCE or self.dimension < 2:
+            return 0.0
+        left = budget.left if budget.left is not None else budget.needed or budget.spent
+        return left * (1 / math.sqrt(max(share, 1e-12))) * budget.seconds_per_call
+
+    def _worth_a_mixture(self, budget: Budget) -> bool:
+        saved = self._saved_seconds(budget)
+        patience = self.PATIENCE if self.dimension >= self.PATIENT_DIMENSIONS else 0.0
+        few = self.dimension <= self.MOST_MIXTURE_DIMENSIONS
+        return few and saved > 0 and saved + patience > self.MIXTURE_SECONDS
+
+    def _worth_a_flow(self, budget: Budget) -> bool:
+        saved = self._saved_seconds(budget)
+        if saved < LEAST_FLOW_SECONDS:
+            return False
+        from hepgen.integration.flow_training import predicted_seconds
+
+        training = int((budget.calls or budget.spent) * self.TRIAL["flow"] * self.TRIALS["flow"])
+        return saved > predicted_seconds(self.dimension, training)
 
     def state(self) -> Mapping[str, Any]:
         """Everything."""
-        return {
-            "samplers": {name: sampler.state() for name, sampler in self.samplers.items()},
-            "rounds": self.rounds,
-            "done": self.done,
-            "decided": self.decided,
-            "scores": self.scores,
-            "final": self.final,
-            "choice": self.choice,
-        }
+        kept = {name: getattr(self, name) for name in self._KEPT}
+        return kept | {"taught": self.taught()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        for name, sampler in self.samplers.items():
-            self.samplers[name] = type(sampler).from_state(state["samplers"][name])
-        for name in ("rounds", "done", "decided", "scores", "final", "choice"):
+        for name in self._KEPT:
             setattr(self, name, state[name])
+        for name in self.rounds:
+            if name not in self.samplers:
+                self._begin(name)
+        self.learn_again(state["taught"])
+
+    _KEPT = ("rounds", "done", "decided", "scores", "shares", "final", "trial", "choice")
 
 
 def relative_variance(draw: Draw, sizes: Array) -> float:
     """Variance of the estimate times its calls, over the integral squared; infinite for zeros."""
-    integral, covariance = draw.estimate(sizes[:, None])
-    if integral[0] <= 0:
-        return float("inf")
+    largest = float(sizes.max(initial=0.0))
+    if not largest > 0:
+        return math.inf
+    # Squares of very small or large values would be none.
+    integral, covariance = draw.estimate(sizes[:, None] / largest)
     return float(covariance[0, 0] / integral[0] ** 2 * len(draw))
 
 
@@ -155,6 +212,11 @@ def strategy_for(sampler: str | Sampler | Strategy, domain: Domain, seed: int) -
         return OneSampler("vegas", Vegas(dimension))
     if sampler == "mixture":
         return OneSampler("mixture", Mixture(dimension, seed=seed), keep_learning=False)
+    if sampler == "flow":
+        from hepgen.integration.flow_sampler import FlowSampler
+
+        flow = FlowSampler(dimension, seed=seed)
+        return OneSampler("flow", flow, rounds=flow.rounds, keep_learning=False)
     if sampler == "uniform":
         return OneSampler("uniform", Uniform(dimension), warm_up=0.0)
     near = get_close_matches(sampler, SAMPLERS, n=3, cutoff=0.0)

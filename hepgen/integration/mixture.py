@@ -56,6 +56,8 @@ class Mixture(Sampler):
         ValueError: an argument out of range.
     """
 
+    remembers = True
+
     def __init__(
         self,
         dimension: int,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +86,11 @@ class Sampler(ABC):
 
     Attributes:
         dimension: D.
+        remembers: whether `adapt` also uses points of earlier calls, which `state` does not keep.
     """
 
     dimension: int
+    remembers: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, calls: int, rng: np.random.Generator) -> Draw:

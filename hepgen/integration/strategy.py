@@ -79,6 +79,36 @@ class Strategy(ABC):
     final: str
     choice: str = ""
 
+    def __init__(self) -> None:
+        self._lessons: list[tuple[str, Draw, Array]] = []
+
+    def teach(self, name: str, draw: Draw, sizes: Array) -> None:
+        """Hand points to a sampler, and keep them if it needs them again after an interruption."""
+        if self.samplers[name].remembers:
+            self._lessons.append((name, draw, sizes))
+        self.samplers[name].adapt(draw, sizes)
+
+    def taught(self) -> dict[str, Any]:
+        """What the samplers have learnt, for `learn_again`; of those that remember, the lessons."""
+        lessons = [
+            {"sampler": name, "x": draw.x, "measure": draw.measure, "sizes": sizes}
+            for name, draw, sizes in self._lessons
+        ]
+        learning = {name for name, _, _ in self._lessons}
+        states = {n: s.state() for n, s in self.samplers.items() if n not in learning}
+        return {"states": states, "lessons": lessons}
+
+    def learn_again(self, kept: Mapping[str, Any]) -> None:
+        """Bring fresh samplers to where `taught` found others."""
+        for name, state in kept["states"].items():
+            self.samplers[name] = type(self.samplers[name]).from_state(state)
+        for lesson in kept["lessons"]:
+            self.teach(lesson["sampler"], Draw(lesson["x"], lesson["measure"]), lesson["sizes"])
+
+    def graduate(self) -> None:
+        """Forget the lessons: nothing will be learnt from earlier points any more."""
+        self._lessons.clear()
+
     @abstractmethod
     def next(self, budget: Budget) -> Stage | None:
         """The next batch; None when the budget is spent."""
@@ -123,14 +153,15 @@ class OneSampler(Strategy):
         rounds: int = 5,
         keep_learning: bool = True,
     ) -> None:
+        super().__init__()
         self.samplers = {name: sampler}
         self.final = name
         self.warm_up, self.rounds, self.keep_learning = warm_up, rounds, keep_learning
-        self.taught = self.done = 0
+        self.rounds_done = self.done = 0
 
     def next(self, budget: Budget) -> Stage | None:
         """Equal rounds of teaching, then the final batches."""
-        if self.warm_up and self.taught < self.rounds:
+        if self.warm_up and self.rounds_done < self.rounds:
             total = OPEN_WARM_UP if budget.calls is None else int(self.warm_up * budget.calls)
             return Stage(self.final, max(total // self.rounds, 2), False)
         calls = final_calls(budget, self.done)
@@ -141,19 +172,20 @@ class OneSampler(Strategy):
         if stage.final:
             self.done += 1
         else:
-            self.taught += 1
+            self.rounds_done += 1
         if self.warm_up and (not stage.final or self.keep_learning):
-            self.samplers[stage.sampler].adapt(draw, sizes)
+            self.teach(stage.sampler, draw, sizes)
+        if self.rounds_done == self.rounds and not self.keep_learning:
+            self.graduate()
 
     def state(self) -> Mapping[str, Any]:
         """Counters and what the sampler has learnt."""
-        state = self.samplers[self.final].state()
-        return {"taught": self.taught, "done": self.done, "sampler": state}
+        return {"rounds_done": self.rounds_done, "done": self.done, "taught": self.taught()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        self.taught, self.done = state["taught"], state["done"]
-        self.samplers[self.final] = type(self.samplers[self.final]).from_state(state["sampler"])
+        self.rounds_done, self.done = state["rounds_done"], state["done"]
+        self.learn_again(state["taught"])
 
 
 def final_calls(budget: Budget, done: int) -> int | None:
