@@ -41,8 +41,8 @@ PART, OTHER_PART, SPARE = 15 * LANES, 16 * LANES, 17 * LANES
 THETA, PHI, Y, LOG = 18 * LANES, 19 * LANES, 20 * LANES, 21 * LANES
 GRAD_Y, GRAD_LOG, GRAD_X = 22 * LANES, 23 * LANES, 24 * LANES
 GRAD_LEFT, GRAD_WIDTH, GRAD_BOTTOM, GRAD_HEIGHT = 25 * LANES, 26 * LANES, 27 * LANES, 28 * LANES
-MEAN, OTHER_MEAN = 29 * LANES, 30 * LANES
-ROWS = 31
+MEAN, OTHER_MEAN, GIVEN = 29 * LANES, 30 * LANES, 31 * LANES
+ROWS = 32
 
 OPTIONS: dict[str, Any] = {
     "cache": True,
@@ -114,14 +114,14 @@ def bins_and_slopes(
     bins = len(slots) - 1
     low, high = real(scale[0]), real(scale[1])
     for t in range(n):
-        f[X + t] = x[start + t]
+        f[GIVEN + t] = x[start + t]
         for k in range(2 * bins):
             e[k, t] = raw[start + t, k]
     for t in range(LANES):
         # Compared so that NaN stays.
-        inside = low if f[X + t] < low else f[X + t]  # noqa: FURB136
+        inside = low if f[GIVEN + t] < low else f[GIVEN + t]  # noqa: FURB136
         inside = high if inside > high else inside  # noqa: FURB136
-        f[BEYOND + t] = f[X + t] - inside
+        f[BEYOND + t] = f[GIVEN + t] - inside
         f[X + t] = inside
     widths, heights = e[:bins], e[bins : 2 * bins]
     own, other = (heights, widths) if inverse else (widths, heights)
@@ -275,8 +275,7 @@ def _evaluate(f: Floats, inverse: bool) -> None:
             )
             f[Y + t] = near if f[PART + t] < f[OTHER_PART + t] else far
     for t in range(LANES):
-        beyond, line = f[BEYOND + t], f[SPARE + t]
-        given = f[X + t] + beyond
+        given, beyond, line = f[GIVEN + t], f[BEYOND + t], f[SPARE + t]
         # Exactly x where the line has a slope of one, though x be infinite.
         straight = given + (line * beyond - beyond)
         straight = given if line == one else straight

@@ -196,7 +196,6 @@ def bins_and_slopes(
     )
     right_end, top_end = _at(right, columns, index), _at(top, columns, index)
     return (
-        given,
         inside,
         given - inside,
         share,
@@ -254,7 +253,6 @@ def _forward(
 ):
     lanes = tl.program_id(0) * LANES + tl.arange(0, LANES)
     (
-        given,
         inside,
         beyond,
         _,
@@ -305,6 +303,7 @@ def _forward(
         above = phi * (steep * phi + last * theta) * per
         height = top - bottom
         value = tl.where(below < above, bottom + height * below, top - height * above)
+    given = tl.load(x + lanes, mask=lanes < count, other=0.0)
     # Exactly x where the line has a slope of one, though x be infinite.
     straight = tl.where(line == 1, given, given + (line - 1.0) * beyond)
     tl.store(y + lanes, tl.where(outside, straight, value), mask=lanes < count)

@@ -84,10 +84,9 @@ def _backward(
     PLACES: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    lanes = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    columns, known = tl.arange(0, WIDE), lanes < count
+    lanes, columns = tl.program_id(0) * LANES + tl.arange(0, LANES), tl.arange(0, WIDE)
+    known = lanes < count
     (
-        _,
         inside,
         beyond,
         share,
@@ -126,23 +125,21 @@ def _backward(
         beyond, weight, weight_log = _pull_back(
             theta, phi, left, right, bottom, top, first, last, beyond, weight, weight_log
         )
-    by_x, by_width, by_bottom, by_height, by_first, by_last = _differentiate(
+    by_x, by_left, by_width, by_bottom, by_height, by_first, by_last = _differentiate(
         theta, phi, left, right, bottom, top, first, last, beyond, weight, weight_log
     )
     tl.store(grad_x + lanes, -weight if INVERSE else by_x, mask=known)
-    by_left = tl.where(tl.abs(beyond) > 0, 0.0, -by_x)
-    rows = lanes.to(tl.int64)[:, None] * PARAMETERS
+    rows = grad_raw + lanes.to(tl.int64)[:, None] * PARAMETERS
     stored = known[:, None] & (columns < BINS)[None, :]
     grad = _to_logits(share, columns, index, by_left, by_width, REST)
-    tl.store(grad_raw + rows + columns[None, :], grad, mask=stored)
+    tl.store(rows + columns[None, :], grad, mask=stored)
     grad = _to_logits(other_share, columns, index, by_bottom, by_height, REST)
-    tl.store(grad_raw + rows + BINS + columns[None, :], grad, mask=stored)
+    tl.store(rows + BINS + columns[None, :], grad, mask=stored)
     if SLOPES > 0:
-        slots = tl.arange(0, PLACES)
-        by_first, by_last = by_first * first_rate, by_last * last_rate
+        slots, by_first, by_last = tl.arange(0, PLACES), by_first * first_rate, by_last * last_rate
         grad = _to_slopes(slots, index, by_first, by_last, BINS, IS_STRAIGHT, IS_CIRCLE)
         stored = known[:, None] & (slots < SLOPES)[None, :]
-        tl.store(grad_raw + rows + 2 * BINS + slots[None, :], grad, mask=stored)
+        tl.store(rows + 2 * BINS + slots[None, :], grad, mask=stored)
 
 
 @triton.jit
@@ -213,7 +210,8 @@ def _differentiate(theta, phi, left, right, bottom, top, first, last, beyond, on
     by_line = on_y * beyond + on_log / line
     by_first = tl.where(beyond < 0, by_line, by_first)
     by_last = tl.where(beyond > 0, by_line, by_last)
-    return tl.where(outside, on_y * line, by_x), by_width, weight, by_height, by_first, by_last
+    outer = tl.where(outside, on_y * line, by_x)
+    return outer, -by_x, by_width, weight, by_height, by_first, by_last
 
 
 @triton.jit

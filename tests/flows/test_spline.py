@@ -296,8 +296,18 @@ def test_outside_it_goes_on_straight(kind: str) -> None:
         back, log_back = spline(y, parameters, inverse=True)
         torch.testing.assert_close(back, x)
         torch.testing.assert_close(log_back, -log_slope, rtol=0, atol=1e-14)
-        if kind == "tails":
+
+
+def test_straight_tails_are_the_identity_to_the_last_bit() -> None:
+    for dtype in DTYPES:
+        spline = RationalQuadraticSpline(tail_bound=math.pi)
+        x = torch.linspace(-50, 50, 2000, dtype=dtype)
+        x = x[x.abs() > math.pi]
+        parameters = torch.randn(len(x), spline.num_parameters, dtype=dtype)
+        for inverse in (False, True):
+            y, log_slope = spline(x, parameters, inverse=inverse)
             assert torch.equal(y, x)
+            assert not log_slope.any()
 
 
 @pytest.mark.parametrize("kind", ["circle", "wide circle"])
