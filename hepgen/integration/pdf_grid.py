@@ -52,8 +52,9 @@ def find_grid(name: str | os.PathLike[str], member: int = 0) -> Path:
     """Find the grid file of a set.
 
     Args:
-        name: the path of a .dat file, or the name of a set: this is looked for in the folders of
-            LHAPDF_DATA_PATH, as LHAPDF does, and among the grids that an installed Pythia brings.
+        name: the path of a .dat file, or the name of a set or of such a file, which are looked for
+            in the folders of LHAPDF_DATA_PATH, as LHAPDF does, and among the grids that an
+            installed Pythia brings.
         member: which member of a set given by name.
 
     Returns:
@@ -63,14 +64,14 @@ def find_grid(name: str | os.PathLike[str], member: int = 0) -> Path:
         MissingFile: there is none; the message tells where was looked and the nearest names.
     """
     path = Path(name)
-    if path.suffix == ".dat" or path.is_file():
-        if not path.is_file():
-            raise MissingFile(f"no grid file {path}")
+    if path.is_file():
         return path
-    file = f"{path.name}_{member:04}.dat"
+    if path.parent != Path():
+        raise MissingFile(f"no grid file {path}")
+    file = path.name if path.suffix == ".dat" else f"{path.name}_{member:04}.dat"
     folders = [Path(f) for f in os.environ.get("LHAPDF_DATA_PATH", "").split(":") if f]
     for folder in folders:
-        for candidate in (folder / path.name / file, folder / file):
+        for candidate in (folder / file.rpartition("_")[0] / file, folder / file):
             if candidate.is_file():
                 return candidate
     ours = {found.name: found for found in _pythia_grids()}

@@ -200,7 +200,7 @@ def test_a_set_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "mine").mkdir()
     path = write(tmp_path / "mine" / "mine_0003.dat")
     monkeypatch.setenv("LHAPDF_DATA_PATH", f"/nowhere:{tmp_path}")
-    assert find_grid("mine", member=3) == path
+    assert find_grid("mine", member=3) == find_grid("mine_0003.dat") == path
     with pytest.raises(
         MissingFile, match=r"no grid file mien_0003.dat in .* nearest: mine_0003.dat"
     ):

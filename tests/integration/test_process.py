@@ -312,6 +312,46 @@ def test_both_maps_of_the_mass_give_the_same_drell_yan() -> None:
     assert error < 0.003 * first
 
 
+CUT: dict[str, tuple[Callable[[Cuts | None], Process], Cuts]] = {
+    "Drell-Yan": (
+        lambda cuts: DrellYan(ToyPDF(), (40.0, 200.0), cuts=cuts),
+        Cuts(min_pt=25, max_eta=2.5, min_mass=55),
+    ),
+    "one lepton": (
+        lambda cuts: DrellYan(ToyPDF(), (20.0, 60.0), cuts=cuts),
+        Cuts(min_pt=15, max_pt=27, max_rapidity=2, particles=(1,)),
+    ),
+    "tops": (
+        lambda cuts: TopPair(ToyPDF(), cuts=cuts),
+        Cuts(min_pt=100, max_pt=300, max_rapidity=1.5, max_eta=2.0),
+    ),
+    "gluons": (
+        lambda cuts: GluonScattering(ToyPDF(), 50.0, cuts=cuts),
+        Cuts(min_pt=60, max_pt=150, max_eta=2, min_delta_r=4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_cuts_leave_what_they_would_leave_afterwards(name: str) -> None:
+    make, cuts = CUT[name]
+    plain, rng, sampler = make(None), np.random.default_rng(11), Vegas(3)
+    for calls in (20_000, 20_000, 20_000, 400_000):
+        draw = sampler.draw(calls, rng)
+        values = plain(draw.x)
+        there = np.flatnonzero(values)
+        passed = cuts(plain.events(draw.x[there], rng).p4[:, -2:])
+        values[there[~passed]] = 0
+        sampler.adapt(draw, values)
+    value, covariance = draw.estimate(values[:, None])
+    process = make(cuts)
+    ours, error = vegas(process, 100_000, seed=12)
+    other = math.sqrt(covariance[0, 0])
+    # Within 4 sigma, false once in 16 000 times.
+    assert abs(ours - value[0]) < 4 * math.hypot(error, other)
+    assert math.hypot(error, other) < 0.005 * ours
+
+
 def test_gluon_scattering_is_a_quadrature_over_other_variables() -> None:
     energy, smallest, alpha = 2000.0, 100.0, 0.12
     nodes, weights = np.polynomial.legendre.leggauss(60)
@@ -401,7 +441,7 @@ def test_colours_of_two_gluons_follow_the_squares_of_their_orders() -> None:
 def test_kinematics_of_pairs_cover_all_of_their_space_once() -> None:
     # The volume of pT^2, y3 and y4 by other means: rectangles cut by x1, x2 < 1.
     u = np.random.default_rng(10).random((400_000, 3))
-    points = PairPoints(*transverse_kinematics(u, 100.0**2, 5.0, 2.0))
+    points = PairPoints(*transverse_kinematics(u, 100.0**2, 5.0, 2.0, math.inf, math.inf))
     assert (np.maximum(points.x1, points.x2) <= 1).all()
     np.testing.assert_allclose(points.x1 * points.x2 * 1e4, points.s, rtol=1e-9)
     weights = points.measure / points.transverse_mass**6
@@ -434,6 +474,12 @@ def test_arguments_without_sense_are_refused() -> None:
         "initial must be 'all', 'quarks' or 'gluons', got 'up'": lambda: TopPair(
             toy,
             initial="up",  # type: ignore[arg-type]
+        ),
+        "nothing passes the cuts: two particles of 172.5 GeV with transverse momenta of 7000": (
+            lambda: TopPair(toy, cuts=Cuts(min_pt=7000))
+        ),
+        "nothing passes the cuts: pt_min is 50 GeV, max_pt 40 GeV": lambda: GluonScattering(
+            toy, 50, cuts=Cuts(max_pt=40)
         ),
         "wanted pt_min above 0 and below half the energy": lambda: GluonScattering(toy, 0.0),
         r"wanted 0 < smallest < largest mass <= 13000.0 GeV, got \(9, 5\)": lambda: DrellYan(

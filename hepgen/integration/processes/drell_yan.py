@@ -106,6 +106,8 @@ class DrellYan(HadronicPair):
                 self.mass_window[1] ** 2,
                 couplings.z_mass**2 if resonance else 0.0,
                 couplings.z_mass * couplings.z_width if resonance else 0.0,
+                self._limits.min_pt,
+                self._limits.max_rapidity,
             )
         )
 
@@ -171,14 +173,24 @@ class DrellYan(HadronicPair):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _resonance_kinematics(
-    u: Array, s: float, lowest: float, highest: float, peak: float, width: float
+    u: Array,
+    s: float,
+    lowest: float,
+    highest: float,
+    peak: float,
+    width: float,
+    smallest: float,
+    steepest: float,
 ) -> Array:
     """Kinematics from (mass, y, cos theta), as rows of `PairPoints`, shape (9, B).
 
     The square of the mass is drawn flat in its logarithm, or for a width above zero as
-    1 / ((m^2 - peak)^2 + width^2). All in GeV^2.
+    1 / ((m^2 - peak)^2 + width^2), all in GeV^2; then y and cos theta are flat in what is left
+    by the smallest transverse momentum, in GeV, and the largest rapidity of the leptons.
     """
     out = np.empty((9, len(u)))
+    # A pair too light for the transverse momentum would have no angle at all.
+    lowest = min(max(lowest, 4 * smallest * smallest), highest)
     if width > 0:
         begin = np.arctan((lowest - peak) / width)
         span = np.arctan((highest - peak) / width) - begin
@@ -194,10 +206,12 @@ def _resonance_kinematics(
             s_hat = min(max(np.exp(place), lowest), highest)
             measure = span * s_hat
         tau = min(s_hat / s, 1.0)
-        farthest = -0.5 * np.log(tau)
+        farthest = min(-0.5 * np.log(tau), steepest)
         y = farthest * (2 * u[row, 1] - 1)
         # Along the beam itself rapidities are infinite.
-        cosine = min(max(2 * u[row, 2] - 1, -1 + 1e-15), 1 - 1e-15)
+        widest = min(np.sqrt(max(1 - 4 * smallest * smallest / s_hat, 0.0)), 1 - 1e-15)
+        widest = min(widest, np.tanh(steepest - abs(y)))
+        cosine = widest * (2 * u[row, 2] - 1)
         y_star = np.arctanh(cosine)
         root, boost, mass = np.sqrt(tau), np.exp(y), np.sqrt(s_hat)
         pt = 0.5 * mass * np.sqrt((1 - cosine) * (1 + cosine))
@@ -209,5 +223,5 @@ def _resonance_kinematics(
         out[5, row] = pt
         out[6, row] = y + y_star
         out[7, row] = y - y_star
-        out[8, row] = measure * (2 * farthest) * 2
+        out[8, row] = measure * (2 * farthest) * (2 * widest)
     return out

@@ -14,11 +14,7 @@ from hepgen.integration.cuts import Cuts
 from hepgen.integration.matrix_elements import gluons_to_gluons
 from hepgen.integration.pdf import PartonDensities
 from hepgen.integration.process import choose
-from hepgen.integration.processes.hadronic_pair import (
-    HadronicPair,
-    PairPoints,
-    transverse_kinematics,
-)
+from hepgen.integration.processes.hadronic_pair import HadronicPair, PairPoints
 from hepgen.integration.scale import Scale
 from hepgen.io.errors import InputError
 
@@ -73,10 +69,12 @@ class GluonScattering(HadronicPair):
             )
         hadrons = HadronBeams(pdf, energy, beams)
         super().__init__(hadrons, 0.0, alpha_s, renormalisation_scale, factorisation_scale, cuts)
+        if pt_min >= self._limits.max_pt:
+            raise InputError(
+                f"nothing passes the cuts: pt_min is {pt_min} GeV, max_pt {self._limits.max_pt} GeV"
+            )
         self.pt_min = pt_min
-
-    def _kinematics(self, u: Array) -> PairPoints:
-        return PairPoints(*transverse_kinematics(u, self.hadrons.energy**2, 0.0, self.pt_min))
+        self._limits = self._limits._replace(min_pt=max(pt_min, self._limits.min_pt))
 
     def _total(self, points: PairPoints) -> Array:
         q2 = self._q2(self.factorisation_scale, points)

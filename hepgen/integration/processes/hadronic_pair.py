@@ -9,6 +9,7 @@ in the second.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from hepgen.integration.cuts import Cuts
 from hepgen.integration.phase_space import PB_PER_INVERSE_GEV2
 from hepgen.integration.process import Events, Process, choose
 from hepgen.integration.scale import Scale
+from hepgen.io.errors import InputError
 
 __all__ = ["HadronicPair", "PairPoints"]
 
@@ -56,10 +58,34 @@ class PairPoints(NamedTuple):
     measure: Array
 
 
+class Limits(NamedTuple):
+    """What cuts leave of the kinematics of a pair, so that no points fall outside.
+
+    Attributes:
+        min_pt: in GeV.
+        max_pt: in GeV.
+        max_rapidity: of either particle; :math:`|y| + |y^*|` of the pair stays below.
+    """
+
+    min_pt: float = 0.0
+    max_pt: float = math.inf
+    max_rapidity: float = math.inf
+
+    @classmethod
+    def of(cls, cuts: Cuts | None, massless: bool) -> Limits:
+        """Those that follow from cuts; the rest of the cuts stays to be applied."""
+        if cuts is None:
+            return cls()
+        both = cuts.particles is None or len(cuts.particles) == 2
+        # Transverse momenta are equal, and pseudorapidities of massless particles rapidities.
+        rapidity = min(cuts.max_rapidity, cuts.max_eta if massless else math.inf)
+        return cls(cuts.min_pt, cuts.max_pt, rapidity if both else math.inf)
+
+
 class HadronicPair(Process):
     """A process of two partons, a flavour and its antiflavour, to two particles of equal mass.
 
-    Subclasses give the kinematics and the squared matrix elements.
+    Subclasses give the squared matrix elements.
 
     Args:
         hadrons: the beams.
@@ -89,10 +115,18 @@ class HadronicPair(Process):
         self.renormalisation_scale = renormalisation_scale
         self.factorisation_scale = factorisation_scale
         self.cuts = cuts
+        self._limits = Limits.of(cuts, massless=mass == 0)
+        if mass**2 + self._limits.min_pt**2 >= hadrons.energy**2 / 4:
+            raise InputError(
+                f"nothing passes the cuts: two particles of {mass} GeV with transverse momenta of "
+                f"{self._limits.min_pt} GeV want more than the {hadrons.energy} GeV of the beams"
+            )
 
-    @abstractmethod
     def _kinematics(self, u: Array) -> PairPoints:
-        """What points of the cube mean."""
+        """What points of the cube mean: transverse momentum and rapidities."""
+        limits = self._limits
+        s = self.hadrons.energy**2
+        return PairPoints(*transverse_kinematics(u, s, self.mass, *limits))
 
     @abstractmethod
     def _channels(self, points: PairPoints) -> Array:
@@ -200,31 +234,36 @@ class HadronicPair(Process):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def transverse_kinematics(u: Array, s: float, mass: float, smallest: float) -> Array:
+def transverse_kinematics(
+    u: Array, s: float, mass: float, smallest: float, largest: float, steepest: float
+) -> Array:
     """Kinematics from (pT, y*, y), as rows of `PairPoints`, shape (9, B).
 
     The transverse mass squared m is drawn as m^-3, as the densities fall; y* and then y are flat
-    in what energy leaves.
+    in what energy and limits leave.
 
     Args:
         u: points in the cube, shape (B, 3).
         s: energy of the hadrons squared in GeV^2.
         mass: of the particles in GeV.
         smallest: transverse momentum in GeV.
+        largest: transverse momentum in GeV.
+        steepest: largest |rapidity| of the particles.
     """
     out = np.empty((9, len(u)))
-    low, high = mass * mass + smallest * smallest, s / 4
-    steepest, flattest = 1 / low**2, 1 / high**2
+    high = min(s / 4, mass * mass + largest * largest)
+    # At high and at low transverse mass.
+    begin, end = (mass * mass + smallest * smallest) ** -2.0, high**-2.0
     for row in range(len(u)):
-        squared = 1 / np.sqrt(steepest + u[row, 0] * (flattest - steepest))
-        measure = 0.5 * squared**3 * (steepest - flattest)
-        widest = np.arccosh(max(np.sqrt(high / squared), 1.0))
+        squared = 1 / np.sqrt(begin + u[row, 0] * (end - begin))
+        measure = 0.5 * squared**3 * (begin - end)
+        widest = min(np.arccosh(max(np.sqrt(s / 4 / squared), 1.0)), steepest)
         y_star = widest * (2 * u[row, 1] - 1)
         half = np.cosh(y_star)
         s_hat = 4 * squared * half * half
         # Rounding may take the partons beyond their hadrons by one part in 10^16.
         tau = min(s_hat / s, 1.0)
-        farthest = -0.5 * np.log(tau)
+        farthest = min(-0.5 * np.log(tau), steepest - abs(y_star))
         y = farthest * (2 * u[row, 2] - 1)
         root, boost = np.sqrt(tau), np.exp(y)
         out[0, row] = min(root * boost, 1.0)

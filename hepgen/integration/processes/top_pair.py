@@ -17,11 +17,7 @@ from hepgen.integration.cuts import Cuts
 from hepgen.integration.matrix_elements import gluons_to_tops, quarks_to_tops
 from hepgen.integration.pdf import PartonDensities
 from hepgen.integration.process import choose
-from hepgen.integration.processes.hadronic_pair import (
-    HadronicPair,
-    PairPoints,
-    transverse_kinematics,
-)
+from hepgen.integration.processes.hadronic_pair import HadronicPair, PairPoints
 from hepgen.integration.scale import Scale
 from hepgen.io.errors import InputError
 
@@ -79,9 +75,6 @@ class TopPair(HadronicPair):
         hadrons = HadronBeams(pdf, energy, beams)
         super().__init__(hadrons, mass, alpha_s, renormalisation_scale, factorisation_scale, cuts)
         self.initial = initial
-
-    def _kinematics(self, u: Array) -> PairPoints:
-        return PairPoints(*transverse_kinematics(u, self.hadrons.energy**2, self.mass, 0.0))
 
     def _channels(self, points: PairPoints) -> Array:
         q2 = self._q2(self.factorisation_scale, points)
