@@ -71,7 +71,8 @@ def cross_section(pipeline: ProcessPipeline) -> Integral:
     """
     folder, process = pipeline.output, pipeline.process
     folder.mkdir(parents=True, exist_ok=True)
-    say = Console(stderr=True, quiet=pipeline.options.get("progress") is False).print
+    console = Console(stderr=True, quiet=pipeline.options.get("progress") is False)
+    say = partial(console.print, soft_wrap=True, highlight=False)
     say(f"{type(process).__name__}: {process.dimension} dimensions; run in {folder}")
     _check_folder(folder, pipeline.resolved)
     _write_text(folder / "pipeline.yaml", pipeline.resolved)
@@ -90,7 +91,7 @@ def cross_section(pipeline: ProcessPipeline) -> Integral:
             workers=workers,
             **options,
         )
-    say(f"cross section {result.estimate} pb\n" + str(result).split("\n", 1)[1], highlight=False)
+    say(f"cross section {result.estimate} pb\n" + str(result).split("\n", 1)[1])
     _write_text(folder / "result.json", json.dumps(_summary(process, result), indent=2))
     if result.histograms:
         _write_histograms(folder / "histograms.root", result)
