@@ -9,6 +9,8 @@ from hepgen.io.files import FileSpec, expand
 from hepgen.io.friends import FriendWriter, write_friend
 from hepgen.io.inspect import inspect
 from hepgen.io.inspection import Inspection
+from hepgen.io.lhe import LHEInfo, LHEProcess, write_lhe
+from hepgen.io.lhe_reader import iterate_lhe, read_lhe
 from hepgen.io.reader import iterate, read
 from hepgen.io.schema import FIELDS, Schema
 from hepgen.io.schemas import SCHEMAS, recognise
@@ -21,13 +23,18 @@ __all__ = [
     "FriendWriter",
     "InputError",
     "Inspection",
+    "LHEInfo",
+    "LHEProcess",
     "Schema",
     "TreeWriter",
     "expand",
     "inspect",
     "iterate",
+    "iterate_lhe",
     "read",
+    "read_lhe",
     "recognise",
     "write",
     "write_friend",
+    "write_lhe",
 ]
