@@ -14,7 +14,7 @@ from hepgen.integration.domain import Domain
 from hepgen.integration.mixture import Mixture
 from hepgen.integration.sampler import Draw, Sampler
 from hepgen.integration.strategy import (
-    OPEN_WARM_UP,
+    LARGEST_BATCH,
     Budget,
     OneSampler,
     Stage,
@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 
 # Training a flow takes longer than this on any machine.
 LEAST_FLOW_SECONDS = 3.0
+# Points that tell something of a sampler.
+LEAST_ROUND = 100
 
 SAMPLERS = ("auto", "flow", "mixture", "uniform", "vegas")
 
@@ -74,10 +76,11 @@ class Auto(Strategy):
 
     def next(self, budget: Budget) -> Stage | None:
         """Rounds of VEGAS, trials of others, then the final batches of the best."""
-        total = 2.5 * OPEN_WARM_UP if budget.calls is None else budget.calls
         if not self.decided:
-            share = self.TRIAL.get(self.trial, self.ROUND)
-            return Stage(self.trial, max(int(share * total), 100), False)
+            size = int(self.TRIAL.get(self.trial, self.ROUND) * budget.planned)
+            # With few calls rounds are longer, but leave half of them for the final stage.
+            size = max(size, min(LEAST_ROUND, budget.planned // (2 * self.ROUNDS)))
+            return Stage(self.trial, min(size, LARGEST_BATCH), False)
         calls = final_calls(budget, self.done)
         return None if calls is None else Stage(self.final, calls, True)
 
@@ -110,7 +113,8 @@ class Auto(Strategy):
     def _next_trial(self, draw: Draw, sizes: Array, budget: Budget) -> None:
         """Begin to try another sampler on what was seen last, or decide."""
         for name, worth in (("mixture", self._worth_a_mixture), ("flow", self._worth_a_flow)):
-            if name not in self.rounds and sizes.any() and worth(budget):
+            enough = self.TRIAL[name] * budget.planned >= LEAST_ROUND
+            if name not in self.rounds and enough and sizes.any() and worth(budget):
                 self.trial, self.rounds[name] = name, 0
                 self._begin(name)
                 self.teach(name, draw, sizes)
@@ -138,8 +142,7 @@ class Auto(Strategy):
         best = min(self.scores.values())
         if share > self.GOOD_SHARE or best < self.GOOD_VARIANCE or self.dimension < 2:
             return 0.0
-        left = budget.left if budget.left is not None else budget.needed or budget.spent
-        return left * (1 / math.sqrt(max(share, 1e-12))) * budget.seconds_per_call
+        return budget.expected / math.sqrt(max(share, 1e-12)) * budget.seconds_per_call
 
     def _worth_a_mixture(self, budget: Budget) -> bool:
         saved = self._saved_seconds(budget)
@@ -153,7 +156,7 @@ class Auto(Strategy):
             return False
         from hepgen.integration.flow_training import predicted_seconds
 
-        training = int((budget.calls or budget.spent) * self.TRIAL["flow"] * self.TRIALS["flow"])
+        training = int(budget.planned * self.TRIAL["flow"] * self.TRIALS["flow"])
         return saved > predicted_seconds(self.dimension, training)
 
     def state(self) -> Mapping[str, Any]:
@@ -219,5 +222,5 @@ def strategy_for(sampler: str | Sampler | Strategy, domain: Domain, seed: int) -
         return OneSampler("flow", flow, rounds=flow.rounds, keep_learning=False)
     if sampler == "uniform":
         return OneSampler("uniform", Uniform(dimension), warm_up=0.0)
-    near = get_close_matches(sampler, SAMPLERS, n=3, cutoff=0.0)
+    near = get_close_matches(str(sampler), SAMPLERS, n=3, cutoff=0.0)
     raise ValueError(f"no sampler {sampler!r}; nearest: {', '.join(near)}")

@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 Function = Callable[[Any], Any]
 
 CALLS = 100_000
+# By how many a run with limited time is planned until its first batch has shown how long they take.
+PROBE = 20_000
 
 
 def integrate(
@@ -66,8 +68,9 @@ def integrate(
             dimension, or a `Domain`.
         calls: of the integrand in total, learning included; 100 000 unless precision or seconds are
             given, which then end the run.
-        precision: relative error (of all values of a vector) at which to stop.
-        seconds: time after which no further batch begins.
+        precision: relative error (of all values of a vector) at which to stop; where positive and
+            negative values cancel to zero within three errors, relative to the integral of |f|.
+        seconds: time after which no further batch begins, once there are two of the final stage.
         sampler: "auto" begins with VEGAS and takes something better where that pays; a name, such
             as "vegas", or a sampler of your own.
         axes: hist axes (or tuples of axes, for distributions of several variables) whose names are
@@ -119,9 +122,11 @@ def integrate(
     )
     strategy = strategy_for(sampler, domain, seed)
     differentials = [Differential(a if isinstance(a, tuple) else (a,)) for a in axes]
-    run = _Run(evaluator, strategy, differentials, Budget(calls), seed, keep)
+    budget = Budget(calls, ends_early=precision is not None)
+    run = _Run(evaluator, strategy, differentials, budget, seed, keep)
     settings = {"bounds": domain.to_list(), "scale": list(domain.scale), "seed": seed, "keep": keep}
-    settings |= {"sampler": strategy.final, "axes": [d.name for d in differentials]}
+    settings |= {"sampler": f"{strategy.final} ({type(strategy).__name__})"}
+    settings |= {"axes": [list(map(repr, d.axes)) for d in differentials]}
     if state is not None:
         run.read(Path(state), settings)
     shown = make_progress(progress)
@@ -148,12 +153,14 @@ class _Run:
         keep: int,
     ) -> None:
         self.evaluator, self.strategy, self.differentials = evaluator, strategy, differentials
-        self.budget = budget
+        self.budget, self.asked = budget, budget.calls
         self.rng = np.random.default_rng(seed)
         self.points = Points(keep, np.random.default_rng([seed, 0x6B656570]))
         self.batches: list[Batch] = []
         self.scale: Array | None = None
         self.seconds = 0.0
+        # Calls a second of the last batch.
+        self.rate = 0.0
 
     def finish(
         self,
@@ -172,7 +179,9 @@ class _Run:
             if stage is None:
                 break
             self._batch(stage)
-            self.seconds = before + time.perf_counter() - start
+            now = before + time.perf_counter() - start
+            self.rate = self.batches[-1].calls / max(now - self.seconds, 1e-9)
+            self.seconds = now
             shown.show(stage, self.batches, self.budget)
             if path is not None:
                 self.write(path, settings)
@@ -180,12 +189,15 @@ class _Run:
     def _batch(self, stage: Stage) -> None:
         draw = self.strategy.samplers[stage.sampler].draw(stage.calls, self.rng)
         wanted = stage.final and bool(self.differentials or self.evaluator.observables)
+        seconds = self.evaluator.seconds
         found = self.evaluator(draw.x, with_observables=wanted)
+        cost = (self.evaluator.seconds - seconds) / max(len(draw), 1)
         integral, covariance = draw.estimate(found.values)
         batch = Batch(len(draw), integral, covariance, stage.sampler, stage.final)
         self.batches.append(batch)
         self.budget.spent += len(draw)
-        self.budget.seconds_per_call = self.evaluator.seconds / max(self.evaluator.calls, 1)
+        # The first call may compile the integrand, or import what it needs.
+        self.budget.seconds_per_call = min(cost, self.budget.seconds_per_call or cost)
         if stage.final:
             self._count(draw, found.x, found.values, found.observables)
         self.strategy.learn(stage, draw, self._sizes(draw, found.values), self.budget)
@@ -210,26 +222,36 @@ class _Run:
 
     def _precise(self, precision: float | None) -> bool:
         """Whether the precision is reached; how many calls it takes otherwise."""
-        final = [batch for batch in self.batches if batch.final]
-        if precision is None or not final:
+        if precision is None or not self.batches:
             return False
-        relative, calls = self.result().relative_error, sum(batch.calls for batch in final)
-        if math.isfinite(relative):
-            needed = calls * (relative / precision) ** 2 + self.budget.spent - calls
-            self.budget.needed = int(min(needed, 1e15))
-        return len(final) >= FINAL_BATCHES and relative <= precision
+        final = sum(batch.final for batch in self.batches)
+        if final:
+            result = self.result()
+            vector, covariance, calls = result.vector, result.covariance, result.final_calls
+            absolute = np.abs(result.point_weights).mean(0)
+        else:
+            last = self.batches[-1]
+            vector, covariance, calls = last.integral, last.covariance, last.calls
+            absolute = np.abs(vector)
+        errors = np.sqrt(np.diag(covariance))
+        # An integral of zero has no relative error: that of what cancels in it is taken.
+        size = np.where(np.abs(vector) < 3 * errors, absolute, np.abs(vector))
+        relative = float((errors / np.where(size > 0, size, 1)).max())
+        learning = self.budget.spent - calls if final else 0
+        self.budget.needed = int(min(calls * (relative / precision) ** 2 + learning, 1e15))
+        return final >= FINAL_BATCHES and relative <= precision
 
     def _late(self, seconds: float | None) -> bool:
         enough = sum(batch.final for batch in self.batches) > 1
         return seconds is not None and enough and self.seconds >= seconds
 
     def _limit(self, seconds: float) -> None:
-        """Calls that the time allows, once the first batch has shown how long they take."""
-        if self.batches and not any(batch.final for batch in self.batches):
-            rate = self.budget.spent / max(self.seconds, 1e-9)
-            affordable = max(int(rate * seconds), self.budget.spent + FEWEST_CALLS)
-            self._asked = getattr(self, "_asked", self.budget.calls)
-            self.budget.calls = min(affordable, self._asked or affordable)
+        """Calls that the time allows, by how long those of the last batch took."""
+        affordable = PROBE
+        if self.batches:
+            more = self.rate * max(seconds - self.seconds, 0)
+            affordable = self.budget.spent + max(int(min(more, 1e15)), FEWEST_CALLS)
+        self.budget.calls = affordable if self.asked is None else min(affordable, self.asked)
 
     def result(self) -> Integral:
         """The integral as it stands."""
@@ -271,6 +293,8 @@ class _Run:
             "scale": self.scale,
             "seconds": self.seconds,
             "spent": self.budget.spent,
+            "seconds_per_call": self.budget.seconds_per_call,
+            "rate": self.rate,
             "evaluator": {
                 "calls": evaluator.calls,
                 "seconds": evaluator.seconds,
@@ -304,7 +328,8 @@ class _Run:
             for name, value in kept.items():
                 setattr(differential, name, value)
         self.scale, self.seconds = state["scale"], state["seconds"]
-        self.budget.spent = state["spent"]
+        self.budget.spent, self.rate = state["spent"], state["rate"]
+        self.budget.seconds_per_call = state["seconds_per_call"]
         for name, value in state["evaluator"].items():
             setattr(self.evaluator, name, tuple(value) if isinstance(value, list) else value)
 

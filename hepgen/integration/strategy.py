@@ -1,7 +1,8 @@
 """Which sampler draws how many points next: what separates samplers from the loop that calls them.
 
 A strategy first spends calls on teaching, then on the final stage, whose batches make the result.
-It never sees anything of a batch before deciding on it, so no choice biases an estimate.
+It never sees anything of a batch before deciding on it, so no choice biases its estimate; only a
+run that a precision ends stops where the error happens to be small, five batches at the earliest.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ Array = NDArray[np.float64]
 
 # Batches of the final stage: enough for a chi2, few enough for strata and low-discrepancy points.
 FINAL_BATCHES = 5
-# Of a run without a limit of calls: what learning and a first final batch get.
-OPEN_WARM_UP, OPEN_BATCH = 100_000, 50_000
+# Of a run that a precision may end: by how many calls learning is planned, and a first final batch.
+OPEN_CALLS, OPEN_BATCH = 250_000, 50_000
+# Points of a batch at most: more would fill memory and gain nothing.
+LARGEST_BATCH = 1 << 22
 # Below this a sampler cannot learn and estimate.
 FEWEST_CALLS = 500
 
@@ -36,19 +39,36 @@ class Budget:
         calls: in total; None where only precision or time ends the run.
         spent: so far.
         seconds_per_call: of the integrand, as measured so far; zero before the first call.
-        needed: calls of the final stage that the wanted precision probably takes in all; None where
+        needed: calls that the wanted precision probably takes in all, learning included; None where
             none is wanted or nothing is known.
+        ends_early: whether a wanted precision may end the run before the calls are spent.
     """
 
     calls: int | None
     spent: int = 0
     seconds_per_call: float = 0.0
     needed: int | None = None
+    ends_early: bool = False
 
     @property
     def left(self) -> int | None:
         """Calls that may still be spent."""
         return None if self.calls is None else max(self.calls - self.spent, 0)
+
+    @property
+    def planned(self) -> int:
+        """Calls by which learning is planned: all, or fewer where the run may end early."""
+        if self.calls is None:
+            return OPEN_CALLS
+        return min(self.calls, OPEN_CALLS) if self.ends_early else self.calls
+
+    @property
+    def expected(self) -> int:
+        """Calls that will probably still be spent."""
+        if self.left is not None and not self.ends_early:
+            return self.left
+        wanted = self.spent if self.needed is None else max(self.needed - self.spent, OPEN_BATCH)
+        return wanted if self.left is None else min(wanted, self.left)
 
 
 @dataclass(frozen=True)
@@ -162,8 +182,8 @@ class OneSampler(Strategy):
     def next(self, budget: Budget) -> Stage | None:
         """Equal rounds of teaching, then the final batches."""
         if self.warm_up and self.rounds_done < self.rounds:
-            total = OPEN_WARM_UP if budget.calls is None else int(self.warm_up * budget.calls)
-            return Stage(self.final, max(total // self.rounds, 2), False)
+            calls = int(self.warm_up * budget.planned) // self.rounds
+            return Stage(self.final, min(max(calls, 2), LARGEST_BATCH), False)
         calls = final_calls(budget, self.done)
         return None if calls is None else Stage(self.final, calls, True)
 
@@ -196,16 +216,19 @@ def final_calls(budget: Budget, done: int) -> int | None:
         done: final batches so far.
 
     Returns:
-        Equal parts of what is left; without a limit, a first batch and then what the precision
-        needs, at most as much as was spent so far; None where nothing worth a batch is left.
+        Equal parts of what is left; where a precision may end the run, first batches and then what
+        it needs, at most as much as was spent so far; None where nothing worth a batch is left.
     """
     left = budget.left
-    if left is None:
+    size = LARGEST_BATCH
+    if left is not None:
+        if left < 2 or (done >= FINAL_BATCHES and left < FEWEST_CALLS):
+            return None
+        part = left // (FINAL_BATCHES - done % FINAL_BATCHES)
+        size = min(size, part if part >= 2 else left)
+    if left is None or budget.ends_early:
         wanted = OPEN_BATCH
         if budget.needed is not None and done >= FINAL_BATCHES:
             wanted = max(int(1.05 * (budget.needed - budget.spent)), OPEN_BATCH)
-        return min(wanted, max(budget.spent, OPEN_BATCH))
-    if left < 2 or (done >= FINAL_BATCHES and left < FEWEST_CALLS):
-        return None
-    remaining = FINAL_BATCHES - done % FINAL_BATCHES
-    return left if left // remaining < 2 else left // remaining
+        size = min(size, wanted, max(budget.spent, OPEN_BATCH))
+    return size
