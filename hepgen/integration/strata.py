@@ -1,78 +1,92 @@
-r"""Strata: hypercubes of the unit cube that get points where the integrand varies.
+r"""Strata: boxes of the unit cube, smallest where the integrand varies most.
 
-G. P. Lepage, "Adaptive multidimensional integration: VEGAS enhanced", arXiv:2009.05112, section 3:
-hypercubes of equal volume, with :math:`n_h \propto \sigma_h^\beta` points each and at least two.
+A tree of boxes, each cut in half across the axis that leaves the least spread (as W. H. Press and
+G. R. Farrar do, Comput. Phys. 4 (1990) 190, and S. Jadach, physics/0203033), is grown on the points
+seen so far. Calls are handed down it in proportion to :math:`V \sigma^\beta`, as VEGAS+ does with
+its hypercubes (G. P. Lepage, arXiv:2009.05112), until two or three are left for a box: that is a
+stratum. More calls make more strata, fewer make fewer, of the same tree.
 
-Shapes: D dimensions, H hypercubes.
+Shapes: B points, D dimensions, S nodes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["allocate", "divide", "transfer"]
+from hepgen.integration.strata_kernels import fill_strata, grow, strata_density
+
+__all__ = ["Strata"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-# More hypercubes than this cost memory and gain nothing that points in them would not.
-MOST = 5_000_000
+# Points of a box that is cut, and how far below the integral its spread may be taken to be.
+LEAST = 16
+FLOOR = 1e-4
 
 
-def divide(dimension: int, hypercubes: float) -> Indices:
-    """Into how many parts to cut each axis.
-
-    Args:
-        dimension: D.
-        hypercubes: how many there may be at most, 1 or more.
-
-    Returns:
-        Numbers of parts that differ by one at most, shape (D,).
-    """
-    hypercubes = min(hypercubes, MOST)
-    parts = max(int(hypercubes ** (1 / dimension) + 1e-9), 1)
-    divisions = np.full(dimension, parts, np.int64)
-    for axis in range(dimension):
-        # In floating point, as the product may be larger than any integer.
-        if float(np.prod(divisions, dtype=np.float64)) / parts * (parts + 1) > hypercubes:
-            break
-        divisions[axis] += 1
-    return divisions
-
-
-def allocate(shares: Array, calls: int, least: int = 2) -> Indices:
-    """Numbers of points in proportion to shares, adding up to the calls exactly.
-
-    Each stratum gets `least` points, the rest is shared out; rounding is carried from one to the
-    next, so that none drifts.
+class Strata:
+    r"""A tree of boxes, and how points are shared out between them.
 
     Args:
-        shares: not negative, shape (H,); equal where all are zero.
-        calls: how many points in all, `least` times H or more.
-        least: points in every stratum.
+        axis: across which axis a box is cut, -1 for none, shape (S,).
+        child: its lower half, which the upper one follows, shape (S,).
+        share: of the points, shape (S,).
     """
-    total = shares.sum()
-    if not 0 < total < np.inf:
-        shares, total = np.ones_like(shares), float(len(shares))
-    spare = calls - least * len(shares)
-    ends = np.floor(np.cumsum(shares) * (spare / total) + 1e-9).astype(np.int64)
-    ends[-1] = spare
-    counts: Indices = np.diff(np.minimum(ends, spare), prepend=0) + least
-    return counts
 
+    def __init__(self, axis: Indices, child: Indices, share: Array) -> None:
+        self.axis, self.child, self.share = axis, child, share
 
-def transfer(shares: Array, before: Indices, now: Indices) -> Array:
-    """Shares of the hypercubes of one division from those of another, by their centres.
+    @classmethod
+    def whole(cls) -> Self:
+        """One box; its strata are cut regularly."""
+        return cls(np.array([-1]), np.array([-1]), np.ones(1))
 
-    Args:
-        shares: of the hypercubes before, the last axis running fastest.
-        before: parts of each axis that the shares are of, shape (D,).
-        now: parts of each axis wanted, shape (D,).
-    """
-    cut = np.flatnonzero((before > 1) | (now > 1))
-    square = shares.reshape(before[cut])
-    for place, axis in enumerate(cut):
-        centres = (np.arange(now[axis]) + 0.5) / now[axis]
-        square = np.take(square, (centres * before[axis]).astype(np.int64), place)
-    return square.ravel()
+    @classmethod
+    def grown(cls, points: Array, beta: float = 1.0) -> Self:
+        r"""The tree that points suggest.
+
+        Args:
+            points: coordinates, volume that each stands for, and value there, not negative;
+                reordered on return; shape (B, D + 2).
+            beta: shares are :math:`V \sigma^\beta`; 0 gives all volumes the same.
+        """
+        nodes, volume, value = len(points), points[:, -2], points[:, -1]
+        if not value.max(initial=0.0) > 0:
+            return cls.whole()
+        axis, child, share = np.empty(nodes, np.int64), np.empty(nodes, np.int64), np.empty(nodes)
+        floor = (FLOOR * (volume @ value) / volume.sum()) ** 2
+        number = grow(points, LEAST, beta, floor, axis, child, share)
+        return cls(axis[:number].copy(), child[:number].copy(), share[:number].copy())
+
+    def place(self, y: Array) -> tuple[Array, Indices]:
+        """Move uniform numbers into strata, two or three in each.
+
+        Args:
+            y: uniform numbers, changed in place, shape (B, D), B at least 2.
+
+        Returns:
+            How much each counts and its stratum, both (B,).
+        """
+        measure, stratum = np.empty(len(y)), np.empty(len(y), np.int64)
+        fill_strata(self.axis, self.child, self.share, y, measure, stratum)
+        return measure, stratum
+
+    def density(self, y: Array, calls: int) -> Array:
+        """Density (B,) at y (B, D) of a point picked at random from ``calls`` placed ones."""
+        density = np.empty(len(y))
+        strata_density(self.axis, self.child, self.share, calls, y, density)
+        return density
+
+    def state(self) -> dict[str, Any]:
+        """The three arrays."""
+        return {"axis": self.axis.copy(), "child": self.child.copy(), "share": self.share.copy()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The strata that gave a state."""
+        return cls(*(np.array(state[name]) for name in ("axis", "child", "share")))

@@ -1,44 +1,93 @@
-"""Numbers of points in strata."""
+"""Strata: they fill the cube, their density is what they draw, and they follow the spread."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from hepgen.integration.strata import allocate, divide, transfer
+from hepgen.integration.sampler import Draw
+from hepgen.integration.strata import Strata
+
+Array = NDArray[np.float64]
 
 
-@given(st.integers(1, 100), st.floats(1, 1e9))
-def test_divisions_stay_below_the_number_wanted_and_differ_by_one(
-    dimension: int, wanted: float
+def disc(y: Array) -> Array:
+    """One inside the quarter of a disc of radius 0.8."""
+    return np.asarray((y[:, 0] ** 2 + y[:, 1] ** 2 < 0.64).astype(float))
+
+
+def learnt(function, dimension: int, calls: int = 20_000, seed: int = 1) -> Strata:
+    y = np.random.default_rng(seed).random((calls, dimension))
+    return Strata.grown(np.column_stack([y, np.ones(calls), function(y)]))
+
+
+@given(st.integers(2, 3000), st.integers(1, 6), st.integers(0, 2**32))
+def test_strata_hold_two_or_three_points_and_fill_the_cube(
+    calls: int, dimension: int, seed: int
 ) -> None:
-    parts = divide(dimension, wanted)
-    assert np.prod(parts.astype(float)) <= wanted
-    assert parts.max() - parts.min() <= 1
+    rng = np.random.default_rng(seed)
+    points = np.column_stack([rng.random((500, dimension)), np.ones(500), rng.random(500) ** 9])
+    y = rng.random((calls, dimension))
+    measure, stratum = Strata.grown(points).place(y)
+    sizes = np.bincount(stratum)
+    assert 2 <= sizes.min() <= sizes.max() <= 3
+    assert measure.sum() == pytest.approx(1, rel=1e-12)
+    assert y.min() >= 0
+    assert y.max() < 1
 
 
-@given(st.lists(st.floats(0, 1e12), min_size=1, max_size=50), st.integers(0, 10_000))
-def test_points_add_up_and_every_stratum_has_two(shares: list[float], spare: int) -> None:
-    calls = 2 * len(shares) + spare
-    counts = allocate(np.array(shares), calls)
-    assert counts.sum() == calls
-    assert counts.min() >= 2
+@pytest.mark.parametrize("calls", [10, 1000, 50_000])
+def test_the_density_is_one_over_what_a_point_measures(calls: int) -> None:
+    strata = learnt(disc, 2)
+    y = np.random.default_rng(2).random((calls, 2))
+    measure, _ = strata.place(y)
+    np.testing.assert_allclose(strata.density(y, calls) * measure * calls, 1, rtol=1e-12)
 
 
-def test_points_follow_shares_to_a_point() -> None:
-    shares = np.random.default_rng(1).random(1000)
-    counts = allocate(shares, 100_000)
-    assert np.abs(counts - 2 - shares / shares.sum() * 98_000).max() < 1
+def test_the_density_integrates_to_one() -> None:
+    strata = learnt(disc, 2)
+    y = np.random.default_rng(3).random((100_000, 2))
+    density = strata.density(y, 5000)
+    assert abs(density.mean() - 1) < 4 * density.std() / math.sqrt(len(y))
 
 
-def test_shares_of_a_finer_division_are_those_of_the_hypercube_around() -> None:
-    shares = np.arange(6.0)
-    finer = transfer(shares, np.array([2, 3]), np.array([4, 3]))
-    np.testing.assert_array_equal(finer.reshape(4, 3), np.repeat(shares.reshape(2, 3), 2, 0))
+def test_points_gather_at_an_edge_and_the_error_falls_faster_than_the_root_of_calls() -> None:
+    """Half of the points within 0.05 of the edge; 20 times below random points."""
+    strata = learnt(disc, 2)
+    y = np.random.default_rng(4).random((50_000, 2))
+    measure, stratum = strata.place(y)
+    near = np.abs(np.hypot(y[:, 0], y[:, 1]) - 0.8) < 0.05
+    assert near.mean() > 0.5
+    exact = math.pi * 0.16
+    estimate, covariance = Draw(y, measure, stratum=stratum).estimate(disc(y)[:, None])
+    error = math.sqrt(covariance[0, 0])
+    assert abs(estimate[0] - exact) < 4 * error
+    assert error < math.sqrt(exact * (1 - exact) / len(y)) / 20
 
 
-@pytest.mark.parametrize("dimension", [1, 5, 96])
-def test_one_hypercube_is_always_possible(dimension: int) -> None:
-    assert divide(dimension, 1).prod() == 1
+def test_cuts_go_across_the_axis_that_matters() -> None:
+    strata = learnt(lambda y: y[:, 2] ** 4, 4)
+    assert (strata.axis[strata.axis >= 0] == 2).mean() > 0.9
+
+
+def test_without_anything_seen_the_cube_is_cut_regularly() -> None:
+    points = np.random.default_rng(5).random((100, 5))
+    points[:, 4] = 0
+    empty = Strata.grown(points)
+    y = np.random.default_rng(6).random((128, 3))
+    empty.place(y)
+    cells = (y * 4).astype(int) @ [1, 4, 16]
+    np.testing.assert_array_equal(np.bincount(cells, minlength=64), 2)
+
+
+def test_a_state_gives_the_same_strata_back() -> None:
+    strata = learnt(disc, 2)
+    again = Strata.from_state(strata.state())
+    first, second = (np.random.default_rng(7).random((999, 2)) for _ in range(2))
+    for one, other in zip(strata.place(first), again.place(second), strict=True):
+        np.testing.assert_array_equal(one, other)
