@@ -54,12 +54,12 @@ SPLINE: dict[str, Any] = {"hidden": 16, "num_bins": 5}
 CASES: dict[str, Case] = {
     # Two steps only, as the compiler unrolls them, and so a velocity that changes little.
     "ContinuousFlow": Case(
-        {**NET, "solver": "rk4", "steps": 2}, rough=0.1, float32=1e-4, float64=1e-4, steps=300
+        {**NET, "solver": "rk4", "steps": 2}, rough=0.04, float32=1e-4, float64=1e-4, steps=300
     ),
     "ContinuousFlow adaptive": Case(
         {"hidden": 8, "domain": "unit", "tolerance": 1e-7},
         unit=True,
-        rough=0.2,
+        rough=0.1,
         float32=5e-4,
         float64=1e-5,
         steps=300,

@@ -30,7 +30,7 @@ def make(**changes: object) -> ContinuousFlow:
     flow = ContinuousFlow(**options).double()  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in flow.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
+            parameter += 0.1 * torch.randn_like(parameter)
     return flow
 
 

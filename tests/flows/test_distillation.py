@@ -54,7 +54,7 @@ def continuous() -> ContinuousFlow:
     flow = ContinuousFlow(2, hidden=16, tolerance=1e-5)
     with torch.no_grad():
         for parameter in flow.parameters():
-            parameter += torch.randn_like(parameter) / parameter.shape[-1] ** 0.5
+            parameter += 0.4 * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5
     return flow
 
 
