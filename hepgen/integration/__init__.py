@@ -7,15 +7,19 @@ from hepgen.integration.channels import Channel, ChannelMixture, CubeChannel
 from hepgen.integration.choosing import Auto
 from hepgen.integration.collinear import MomentumFractions
 from hepgen.integration.cuts import Cuts
+from hepgen.integration.defensive import Defensive
 from hepgen.integration.domain import Discrete, Domain
 from hepgen.integration.electroweak import ElectroweakCouplings
 from hepgen.integration.evaluator import BadIntegrand, each
 from hepgen.integration.expectation import Reweighted, expectation, reweight
+from hepgen.integration.flow_sampler import FlowSampler
 from hepgen.integration.integral import Batch, Integral, IntegrationWarning
 from hepgen.integration.integrands import INTEGRANDS, Integrand
 from hepgen.integration.invariants import BreitWigner, Flat, Power
+from hepgen.integration.mapped import AxisMap, Mapped
 from hepgen.integration.marginal import MarginalLikelihood, marginal_likelihood
 from hepgen.integration.mixture import Mixture
+from hepgen.integration.multichannel import Multichannel
 from hepgen.integration.pdf import PDF, ToyPDF
 from hepgen.integration.process import Events, Process
 from hepgen.integration.rambo import Rambo, RamboOnDiet
@@ -35,6 +39,7 @@ __all__ = [
     "PDF",
     "AlphaS",
     "Auto",
+    "AxisMap",
     "BadIntegrand",
     "Batch",
     "BreitWigner",
@@ -43,18 +48,22 @@ __all__ = [
     "ChannelMixture",
     "CubeChannel",
     "Cuts",
+    "Defensive",
     "Discrete",
     "Domain",
     "Draw",
     "ElectroweakCouplings",
     "Events",
     "Flat",
+    "FlowSampler",
     "Integral",
     "Integrand",
     "IntegrationWarning",
+    "Mapped",
     "MarginalLikelihood",
     "Mixture",
     "MomentumFractions",
+    "Multichannel",
     "OneSampler",
     "Power",
     "Process",

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # Fewest independent sets of a component, which tell the error; and points a set should have.
-SETS = 12
+SETS = 20
 LEAST_POINTS = 16
 
 
