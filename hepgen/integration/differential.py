@@ -5,15 +5,15 @@ Each bin is an integral of its own, estimated from the same points,
 .. math:: I_b = \sum_i m_i f(x_i) [x_i \in b]
 
 with the error of the draw that the points come from. Bins add up to the integral, overflow
-included, and batches are combined by their numbers of calls: an average weighted by the estimated
-variances would prefer batches in which a bin got few points, and come out low.
+included where axes have it, and batches are combined by their numbers of calls: an average weighted
+by the estimated variances would prefer batches in which a bin got few points, and come out low.
 
 Shapes: B points, K bins with underflow and overflow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -29,6 +29,9 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Axes = Sequence[Any]
 
+# Of the integers that axes of integers take.
+LARGEST = 2**31 - 1
+
 
 class Differential:
     """One histogram of the integral, filled batch by batch.
@@ -38,11 +41,13 @@ class Differential:
             single axis.
 
     Raises:
-        ValueError: an axis without a name or of a growing kind.
+        ValueError: no axis, one without a name, of a growing kind or of texts.
     """
 
     def __init__(self, axes: Axes) -> None:
         self.axes = tuple(axes)
+        if not self.axes:
+            raise ValueError("a distribution wants an axis at least, got none")
         for axis in self.axes:
             if not getattr(axis, "name", ""):
                 raise ValueError(
@@ -51,6 +56,8 @@ class Differential:
                 )
             if axis.traits.growth:
                 raise ValueError(f"axis {axis.name!r} grows; wanted fixed bins")
+            if isinstance(axis, hist.axis.StrCategory):
+                raise ValueError(f"axis {axis.name!r} is one of texts; wanted one of numbers")
         self.name = "_".join(axis.name for axis in self.axes)
         self.shape = tuple(axis.extent for axis in self.axes)
         self.values = np.zeros(int(np.prod(self.shape)))
@@ -68,7 +75,8 @@ class Differential:
         Raises:
             KeyError: no observable of an axis's name; the message names the nearest.
         """
-        value, variance = _in_bins(draw, values, self._bins(observables), len(self.values))
+        bins, inside = self._bins(observables)
+        value, variance = _in_bins(draw, np.where(inside, values, 0), bins, len(self.values))
         total = self.calls + len(draw)
         old, new = self.calls / total, len(draw) / total
         self.values = old * self.values + new * value
@@ -78,7 +86,8 @@ class Differential:
     def hist(self) -> hist.Hist[Any]:
         """The distribution: in each bin the integral over it and its variance.
 
-        Divide by the widths of the bins for a density. Underflow and overflow are kept.
+        Divide by the widths of the bins for a density. Underflow and overflow are kept, where the
+        axes have them.
         """
         made = hist.Hist(*self.axes, storage=hist.storage.Weight())
         view: Any = made.view(flow=True)
@@ -86,25 +95,51 @@ class Differential:
         view["variance"] = self.variances.reshape(self.shape)
         return made
 
-    def _bins(self, observables: Mapping[str, Array]) -> Indices:
-        indices = []
+    def check(self, names: Collection[str]) -> None:
+        """See that there is an observable for each axis.
+
+        Args:
+            names: of the observables.
+
+        Raises:
+            KeyError: there is none of an axis's name; the message names the nearest.
+        """
         for axis in self.axes:
-            if axis.name not in observables:
-                near = get_close_matches(axis.name, list(observables), n=3, cutoff=0.0)
+            if axis.name not in names:
+                near = get_close_matches(axis.name, list(names), n=3, cutoff=0.0)
                 raise KeyError(
                     f"no observable {axis.name!r} for the axis; nearest: {', '.join(near)}"
                 )
-            index = np.asarray(axis.index(observables[axis.name]), np.int64)
-            indices.append(np.clip(index + int(axis.traits.underflow), 0, axis.extent - 1))
-        return np.asarray(np.ravel_multi_index(tuple(indices), self.shape), np.int64)
+
+    def _bins(self, observables: Mapping[str, Array]) -> tuple[Indices, NDArray[np.bool_]]:
+        """Bin of each point, and whether it lies in one: axes may have no overflow."""
+        self.check(observables)
+        indices, inside = [], np.ones((), np.bool_)
+        for axis in self.axes:
+            index = _places(axis, observables[axis.name]) + int(axis.traits.underflow)
+            inside = inside & (index >= 0) & (index < axis.extent)
+            indices.append(np.clip(index, 0, axis.extent - 1))
+        return np.asarray(np.ravel_multi_index(tuple(indices), self.shape), np.int64), inside
+
+
+def _places(axis: Any, column: Array) -> Indices:
+    """Bin of each value on one axis; -1 below and the number of bins above it."""
+    if isinstance(axis, hist.axis.IntCategory):
+        # Its own index knows no value but the categories.
+        match = column[:, None] == np.asarray(list(axis))
+        return np.asarray(np.where(match.any(1), match.argmax(1), match.shape[1]), np.int64)
+    if axis.traits.discrete:
+        # These take integers only; NaN belongs beyond the end.
+        whole = np.nan_to_num(np.floor(column), nan=LARGEST)
+        column = np.clip(whole, -LARGEST, LARGEST).astype(np.int64)
+    return np.asarray(axis.index(column), np.int64)
 
 
 def _in_bins(draw: Draw, values: Array, bins: Indices, count: int) -> tuple[Array, Array]:
     """Integral and variance of each bin, as `Draw.estimate` has them for the whole."""
     totals: Array = values * draw.measure
     sums: Array = np.bincount(bins, totals, count).astype(np.float64)
-    units = len(draw) if draw.unit is None else int(draw.unit.max()) + 1
-    stratum = np.zeros(units, np.int64) if draw.stratum is None else draw.stratum
+    stratum = np.zeros(draw.units, np.int64) if draw.stratum is None else draw.stratum
     if draw.unit is not None:
         keys, place = np.unique(draw.unit * count + bins, return_inverse=True)
         totals = np.bincount(place, totals).astype(np.float64)
@@ -114,7 +149,7 @@ def _in_bins(draw: Draw, values: Array, bins: Indices, count: int) -> tuple[Arra
     # stratum outside the bin count as zeros.
     keys, place = np.unique(stratum * count + bins, return_inverse=True)
     first, second = np.bincount(place, totals), np.bincount(place, totals**2)
-    sizes = np.bincount(np.zeros(units, np.int64) if draw.stratum is None else draw.stratum)
+    sizes = np.bincount(np.zeros(draw.units, np.int64) if draw.stratum is None else draw.stratum)
     size = sizes[keys // count].astype(np.float64)
     spread = np.maximum(second - first**2 / size, 0.0) * size / (size - 1)
     return sums, np.bincount(keys % count, spread, count).astype(np.float64)

@@ -19,7 +19,7 @@ Shapes: B points, D dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,12 @@ class Discrete:
     values: int | Sequence[float]
 
     def __post_init__(self) -> None:
-        numbers = self.numbers
+        try:
+            numbers = self.numbers
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"Discrete wants how many values, or numbers, got {self.values!r}"
+            ) from None
         if not len(numbers) or not np.isfinite(numbers).all():
             raise ValueError(f"Discrete wants one finite value at least, got {self.values!r}")
         if len(np.unique(numbers)) != len(numbers):
@@ -58,7 +63,7 @@ class Discrete:
     @property
     def numbers(self) -> Array:
         """The values, ascending or not, as given."""
-        if isinstance(self.values, int):
+        if isinstance(self.values, (int, np.integer)):
             return np.arange(self.values, dtype=np.float64)
         return np.asarray(list(self.values), np.float64)
 
@@ -84,11 +89,16 @@ class Domain:
         bounds: Sequence[tuple[float, float] | Sequence[float] | Discrete],
         scale: float | Sequence[float] = 1.0,
     ) -> None:
+        if not isinstance(bounds, Iterable):
+            raise ValueError(f"bounds: wanted [(low, high), ...], got {bounds!r}")
         self.bounds = tuple(_interval(number, each) for number, each in enumerate(bounds))
         if not self.bounds:
             raise ValueError("bounds of no dimension; wanted [(low, high), ...]")
         self.dimension = len(self.bounds)
-        scales = np.broadcast_to(np.asarray(scale, np.float64), (self.dimension,))
+        scales = np.asarray(scale)
+        if scales.dtype.kind not in "fiu" or scales.shape not in ((), (1,), (self.dimension,)):
+            raise ValueError(f"scale wants one number, or {self.dimension}, got {scale!r}")
+        scales = np.broadcast_to(scales.astype(np.float64), (self.dimension,))
         if not (np.isfinite(scales) & (scales > 0)).all():
             raise ValueError(f"scale wants positive numbers, got {scale}")
         self.scale = tuple(map(float, scales))
@@ -176,8 +186,8 @@ def _interval(number: int, bound: Any) -> tuple[float, float] | Discrete:
             f"bounds of dimension {number} are {'reversed' if high < low else 'equal'}: "
             f"({low:g}, {high:g}){hint}"
         )
-    if math.isinf(low) and math.isinf(high) and low == high:
-        raise ValueError(f"bounds of dimension {number} are equal: ({low}, {high})")
+    if math.isfinite(low) and math.isfinite(high) and math.isinf(high - low):
+        raise ValueError(f"bounds of dimension {number} are too far apart: ({low:g}, {high:g})")
     return low, high
 
 

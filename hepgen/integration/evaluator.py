@@ -27,6 +27,8 @@ Function = Callable[[Any], Any]
 # Points handed over in one call of the function: large enough that calling costs nothing, small
 # enough for a few temporary arrays in the cache of a core.
 BATCH = 1 << 15
+# Squares of larger values, times numbers of points, overflow.
+LARGEST_VALUE = 1e150
 
 
 class BadIntegrand(ValueError):
@@ -96,6 +98,7 @@ class Evaluator:
         names: of the M values if the function gives a mapping, else None.
 
     Raises:
+        TypeError: something that cannot be called.
         ValueError: an option with no such choice.
     """
 
@@ -112,8 +115,14 @@ class Evaluator:
         batch_size: int | None = None,
         non_finite: str = "raise",
     ) -> None:
-        if not callable(function):
-            raise TypeError(f"integrand: wanted a function of points (B, D), got {function!r}")
+        for name, called in (("integrand", function), ("observables", observables or function)):
+            if not callable(called):
+                raise TypeError(f"{name}: wanted a function of points (B, D), got {called!r}")
+        if executor is not None and not hasattr(executor, "map"):
+            raise TypeError(f"executor: wanted a pool with a method map, got {executor!r}")
+        for name, number in (("workers", workers), ("batch_size", batch_size)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name}: wanted one at least, got {number}")
         for name, got, choices in (
             ("library", library, (None, "numpy", "torch")),
             ("non_finite", non_finite, ("raise", "zero")),
@@ -145,7 +154,7 @@ class Evaluator:
             Points, values and, if asked for, observables.
 
         Raises:
-            BadIntegrand: values of a wrong shape or type, NaN or infinite.
+            BadIntegrand: values of a wrong shape or type, NaN, infinite or above 1e150.
         """
         x, jacobian = self.domain.forward(u)
         start = time.perf_counter()
@@ -156,7 +165,18 @@ class Evaluator:
         values = self._finite(x, values)
         if not self.domain.is_unit_cube:
             values = values * jacobian[:, None]
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > LARGEST_VALUE:
+            raise BadIntegrand(
+                f"the integrand comes to {largest:g}, of which there is no square for an error; "
+                "multiply it by a constant"
+            )
         return Evaluated(x, values, found)
+
+    def observable_names(self, u: Array) -> list[str]:
+        """Names that axes may have: x0, x1, ... and what the observables give at some points."""
+        found = self._observed(self.domain.forward(u)[0]) if self.observables else {}
+        return [f"x{i}" for i in range(self.domain.dimension)] + list(found)
 
     def _values(self, x: Array) -> Array:
         pieces = _pieces(x, self.batch_size, self.workers)
@@ -204,7 +224,9 @@ class Evaluator:
                     f"{hint if values.ndim == 0 or len(values) == self.domain.dimension else ''}"
                 )
             self.scalar = values.ndim == 1
-            values = values.reshape(size, -1)
+            values = values[:, None] if self.scalar else values
+        if not values.shape[1]:
+            raise BadIntegrand(f"the integrand gave no values: shape {values.shape}")
         if self._width not in (None, values.shape[1]):
             raise BadIntegrand(
                 f"the integrand gave {values.shape[1]} values a point, before {self._width}"
@@ -250,6 +272,8 @@ class Evaluator:
 
 
 def _call(function: Function, library: str, device: str | None, x: Array) -> Any:
+    # The function may change what it is given, and the points are still needed.
+    x = x.copy()
     if library == "numpy":
         return function(x)
     import torch

@@ -54,17 +54,16 @@ def expectation(
     if isinstance(density, Integral):
         if bounds is not None or options:
             raise TypeError("a finished integral has its bounds and options: leave them out")
+        weights = _density_values(density.weights, len(density.x))
         columns, names, scalar = _columns(quantity(density.x), len(density.x))
-        ratios = _self_normalised(density.sizes, columns)
+        ratios = _self_normalised(weights, columns)
     else:
         if bounds is None:
             raise TypeError("expectation of a function wants the bounds of its variables")
         seen: dict[str, Any] = {}
 
         def both(x: Array) -> Array:
-            p = np.asarray(density(x), np.float64)
-            if p.min(initial=0.0) < 0:
-                raise BadIntegrand(f"a density is not negative, got {p.min():g}")
+            p = _density_values(density(x), len(x))
             columns, seen["names"], seen["scalar"] = _columns(quantity(x), len(x))
             return np.concatenate([p[:, None], p[:, None] * columns], axis=1)
 
@@ -174,6 +173,17 @@ def reweight(
         )
     known = getattr(events, "integral", 1.0) if integral is None else integral
     return Reweighted(before * ratio, before, float(known))
+
+
+def _density_values(given: Any, size: int) -> Array:
+    values = np.asarray(given, np.float64)
+    if values.shape != (size,):
+        raise BadIntegrand(
+            f"density: wanted shape ({size},), one value a point, got {values.shape}"
+        )
+    if values.min(initial=0.0) < 0:
+        raise BadIntegrand(f"a density is not negative, got {values.min():g}")
+    return values
 
 
 def _columns(given: Any, size: int) -> tuple[Array, tuple[str, ...] | None, bool]:

@@ -7,7 +7,7 @@ missed a peak. Whether they agree tells
 .. math:: \chi^2 = \frac{K - 1}{K} \sum_k \frac{(I_k - I)^2}{V_k}, \qquad
    V_k = \sigma_k^2 (1 - 2 N_k / N) + \sum_j (N_j / N)^2 \sigma_j^2
 
-with K - 1 degrees of freedom; with equal errors it is the usual :math:`\sum (I_k - I)^2 / \sigma^2`.
+with K - 1 degrees of freedom; with equal errors it is :math:`\sum (I_k - I)^2 / \sigma^2`, as usual.
 
 Shapes: N kept points, D dimensions, M values of a vector integrand.
 """
@@ -52,6 +52,8 @@ FEWEST_EFFECTIVE = 100
 LARGEST_SHARE = 0.05
 # Share of the total that unweighted events may carry above weight one, for the quoted efficiency.
 OVERWEIGHT = 1e-3
+# Weights below this have squares that floating point numbers cannot hold.
+SMALLEST_WEIGHT = 1e-150
 
 
 class IntegrationWarning(UserWarning):
@@ -223,8 +225,8 @@ class Integral:
 
     @cached_property
     def largest_weight_share(self) -> float:
-        """Share of the largest weight in the sum."""
-        return largest_weight_share(self.sizes)
+        """Share of the largest (kept) weight in the sum over all points of the final stage."""
+        return largest_weight_share(self.sizes) * len(self.sizes) / self.final_calls
 
     @cached_property
     def unweighting_efficiency(self) -> float:
@@ -247,8 +249,8 @@ class Integral:
     def summary(self) -> dict[str, Any]:
         """The figures as a mapping that JSON takes."""
         return {
-            "integral": self.vector.tolist() if self.names is None else self.integral,
-            "error": self._errors.tolist() if self.names is None else self.error,
+            "integral": _listed(self.integral),
+            "error": _listed(self.error),
             "chi2": self.chi2,
             "dof": self.dof,
             "calls": self.calls,
@@ -299,11 +301,21 @@ class Integral:
         return float(vector[0]) if self.scalar else vector
 
 
+def _listed(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
 def _doubts(result: Integral) -> list[str]:
     if not result.sizes.any():
         text = f"the integrand is zero at all {result.calls:,} points: either it vanishes or its "
         return [text + "support is too small to be hit; give tighter bounds"]
     found = []
+    largest = np.abs(result.point_weights).max(0)
+    if ((largest > 0) & (largest < SMALLEST_WEIGHT)).any():
+        text = (
+            f"weights of {largest[largest > 0].min():.1g} at most have no squares, and the error "
+        )
+        found.append(text + "is too small; multiply the integrand by a constant")
     cure = "use more calls or another sampler"
     # A clump of somewhat larger weights fits a heavy tail too, but does no harm: one point of a
     # true one moves the integral by a good part of its error.
@@ -315,7 +327,8 @@ def _doubts(result: Integral) -> list[str]:
         found.append(f"only {result.effective_sample_size:.0f} effective points; {cure}")
     if result.largest_weight_share > LARGEST_SHARE:
         found.append(f"one point carries {result.largest_weight_share:.0%} of the integral; {cure}")
-    chance = chi2_probability(result.chi2, result.dof)
+    # The worst of several values is worse by chance.
+    chance = min(chi2_probability(result.chi2, result.dof) * len(result.vector), 1.0)
     if chance < LEAST_AGREEMENT:
         text = f"the batches disagree: chi2/dof {result.chi2:.1f}/{result.dof}, a chance of "
         found.append(text + f"{chance:.1g}; the error is too small")

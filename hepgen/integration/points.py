@@ -15,6 +15,9 @@ __all__ = ["Points"]
 
 Array = NDArray[np.float64]
 
+# Fewer tell nothing of the weights.
+FEWEST_KEPT = 500
+
 
 class Points:
     """Collects points with weights; drops each with the same probability once there are too many.
@@ -24,12 +27,12 @@ class Points:
         rng: decides which are dropped.
 
     Raises:
-        ValueError: none are to be kept.
+        ValueError: too few for the figures that are made of them.
     """
 
     def __init__(self, most: int, rng: np.random.Generator) -> None:
-        if most < 1:
-            raise ValueError(f"keep: wanted one point at least, got {most}")
+        if most < FEWEST_KEPT:
+            raise ValueError(f"keep: wanted {FEWEST_KEPT} points at least, got {most}")
         self.most, self.rng = most, rng
         self.share = 1.0
         self._columns: dict[str, list[Array]] = {}

@@ -43,6 +43,8 @@ DEGREES = 5.0
 REMEMBERED = 3
 # Share of the calls for a level, and of all levels together at most.
 LEVEL, ALL_LEVELS = 0.04, 0.6
+# Calls that leave enough for the integral after all levels, of 200 points at least.
+FEWEST = 2000
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,15 @@ def rare_event(
     Raises:
         BadIntegrand: the density is negative or zero everywhere, a function gives a wrong shape or
             NaN, or the levels do not reach the threshold; the message tells how far they came.
-        ValueError: what `integrate` raises.
+        ValueError: a threshold that is no finite number, or what `integrate` raises.
 
     Warns:
         IntegrationWarning: the error should not be trusted, and why.
     """
+    if not math.isfinite(threshold):
+        raise ValueError(f"threshold: wanted a finite number, got {threshold}")
+    if calls < FEWEST:
+        raise ValueError(f"calls: wanted at least {FEWEST} for levels and integral, got {calls}")
     domain = bounds if isinstance(bounds, Domain) else Domain(bounds)
     rng = np.random.default_rng([seed, 0x72617265])
     sampler = Mixture(domain.dimension, degrees=DEGREES, seed=seed)
@@ -128,7 +134,7 @@ def rare_event(
         lambda x: _beyond(density, statistic, threshold, x),
         domain,
         calls=calls - spent,
-        sampler=OneSampler("mixture", sampler, warm_up=0.3, rounds=2, keep_learning=False),
+        sampler=OneSampler("mixture", sampler, lessons=(0.15, 0.15), keep_learning=False),
         seed=seed,
         **options,
     )

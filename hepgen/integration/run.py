@@ -51,6 +51,7 @@ def integrate(
     seed: int = 0,
     state: str | Path | None = None,
     keep: int = 1_000_000,
+    batches: int = FINAL_BATCHES,
     library: str | None = None,
     device: str | None = None,
     executor: Executor | None = None,
@@ -83,6 +84,9 @@ def integrate(
             from there and gives what it would have given without interruption; with more calls or
             a higher precision it adds to what there is.
         keep: points kept with their weights at most, a random part where there are more.
+        batches: independent estimates that the final stage is cut into. More of them tell more of
+            whether they agree, and lose less by an interruption; fewer gain more from strata and
+            low-discrepancy points.
         library: "numpy" or "torch", what the integrand takes; by default found from its type and
             annotations.
         device: where tensors are made, such as "cuda".
@@ -100,13 +104,16 @@ def integrate(
         ValueError: bounds reversed, too few calls, an unknown sampler or option.
         BadIntegrand: values of a wrong shape or type, NaN or infinite.
         SavedStateError: the state file is damaged or of another run.
+        TypeError: an argument of another kind, such as an integrand that cannot be called.
         KeyError: an axis that no observable has the name of.
 
     Warns:
         IntegrationWarning: the error should not be trusted, and why.
     """
     domain = bounds if isinstance(bounds, Domain) else Domain(bounds)
-    _check_budget(calls, precision, seconds)
+    calls = _checked_budget(calls, precision, seconds)
+    if batches < 1:
+        raise ValueError(f"batches: wanted one at least, got {batches}")
     if calls is None and precision is None and seconds is None:
         calls = CALLS
     evaluator = Evaluator(
@@ -122,7 +129,10 @@ def integrate(
     )
     strategy = strategy_for(sampler, domain, seed)
     differentials = [Differential(a if isinstance(a, tuple) else (a,)) for a in axes]
-    budget = Budget(calls, ends_early=precision is not None)
+    names = [differential.name for differential in differentials]
+    if len(set(names)) < len(names):
+        raise ValueError(f"axes: wanted each distribution once, got {', '.join(names)}")
+    budget = Budget(calls, ends_early=precision is not None, batches=batches)
     run = _Run(evaluator, strategy, differentials, budget, seed, keep)
     settings = {"bounds": domain.to_list(), "scale": list(domain.scale), "seed": seed, "keep": keep}
     settings |= {"sampler": f"{strategy.final} ({type(strategy).__name__})"}
@@ -188,6 +198,11 @@ class _Run:
 
     def _batch(self, stage: Stage) -> None:
         draw = self.strategy.samplers[stage.sampler].draw(stage.calls, self.rng)
+        if not self.batches and self.differentials:
+            # A wrong name shall not come out when all learning is done.
+            known = self.evaluator.observable_names(draw.x[:2])
+            for differential in self.differentials:
+                differential.check(known)
         wanted = stage.final and bool(self.differentials or self.evaluator.observables)
         seconds = self.evaluator.seconds
         found = self.evaluator(draw.x, with_observables=wanted)
@@ -334,7 +349,16 @@ class _Run:
             setattr(self.evaluator, name, tuple(value) if isinstance(value, list) else value)
 
 
-def _check_budget(calls: int | None, precision: float | None, seconds: float | None) -> None:
+def _checked_budget(
+    calls: int | None, precision: float | None, seconds: float | None
+) -> int | None:
+    """Calls as a whole number; the others are positive."""
+    given: dict[str, Any] = {"calls": calls, "precision": precision, "seconds": seconds}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, (int, float, np.number)):
+            raise TypeError(f"{name}: wanted a number, got {value!r}")
+    if calls is not None and not float(calls).is_integer():
+        raise ValueError(f"calls: wanted a whole number, got {calls}")
     if calls is not None and calls < FEWEST_CALLS:
         raise ValueError(
             f"calls: {calls} are too few to learn from and to tell an error; "
@@ -343,3 +367,4 @@ def _check_budget(calls: int | None, precision: float | None, seconds: float | N
     for name, value in (("precision", precision), ("seconds", seconds)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name}: wanted a positive number, got {value}")
+    return None if calls is None else int(calls)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 __all__ = ["Draw", "Sampler"]
@@ -51,6 +52,13 @@ class Draw:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def units(self) -> int:
+        """U, those that no point belongs to included where strata tell of them."""
+        if self.stratum is not None:
+            return len(self.stratum)
+        return len(self) if self.unit is None else int(self.unit.max(initial=-1)) + 1
+
     def estimate(self, values: Array) -> tuple[Array, Array]:
         """Integral and its covariance.
 
@@ -62,20 +70,35 @@ class Draw:
         """
         totals = values * self.measure[:, None]  # (B, M)
         if self.unit is not None:
-            count = int(self.unit.max()) + 1
+            count = self.units
             totals = np.stack(
                 [np.bincount(self.unit, column, count) for column in totals.T], axis=1
             )  # (U, M)
+        integral: Array = totals.sum(0)
         if self.stratum is None:
-            size = np.full(len(totals), len(totals), np.float64)
-            mean = totals.mean(0)
+            off = (totals - totals.mean(0)) * np.sqrt(len(totals) / (len(totals) - 1))
         else:
-            sizes = np.bincount(self.stratum)
-            sums = np.stack([np.bincount(self.stratum, column) for column in totals.T], axis=1)
-            size = sizes[self.stratum].astype(np.float64)
-            mean = sums[self.stratum] / size[:, None]
-        off = (totals - mean) * np.sqrt(size / (size - 1))[:, None]
-        return totals.sum(0), off.T @ off
+            off = _deviations(totals, self.stratum)
+        return integral, off.T @ off
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _deviations(totals: Array, stratum: Indices) -> Array:
+    """Totals (U, M), less the mean of their stratum, times sqrt(n / (n - 1)); in place."""
+    strata, columns = stratum.max() + 1, totals.shape[1]
+    size, mean = np.zeros(strata), np.zeros((strata, columns))
+    for unit in range(len(totals)):
+        s = stratum[unit]
+        size[s] += 1.0
+        for column in range(columns):
+            mean[s, column] += totals[unit, column]
+    for unit in range(len(totals)):
+        s = stratum[unit]
+        number = size[s]
+        scale = np.sqrt(number / (number - 1.0))
+        for column in range(columns):
+            totals[unit, column] = (totals[unit, column] - mean[s, column] / number) * scale
+    return totals
 
 
 class Sampler(ABC):

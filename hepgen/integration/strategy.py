@@ -8,7 +8,7 @@ run that a precision ends stops where the error happens to be small, five batche
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,15 @@ __all__ = ["Budget", "OneSampler", "Stage", "Strategy"]
 
 Array = NDArray[np.float64]
 
-# Batches of the final stage: enough for a chi2, few enough for strata and low-discrepancy points.
-FINAL_BATCHES = 5
+# Batches of the final stage by default: enough for a chi2, and few, as strata and low-discrepancy
+# points gain more than in proportion to their number.
+FINAL_BATCHES = 2
 # Of a run that a precision may end: by how many calls learning is planned, and a first final batch.
 OPEN_CALLS, OPEN_BATCH = 250_000, 50_000
 # Points of a batch at most: more would fill memory and gain nothing.
 LARGEST_BATCH = 1 << 22
+# Shares of the calls for rounds of teaching: small first ones, whose points lie badly.
+LESSONS = (0.02, 0.03, 0.04, 0.06, 0.10)
 # Below this a sampler cannot learn and estimate.
 FEWEST_CALLS = 500
 
@@ -42,6 +45,7 @@ class Budget:
         needed: calls that the wanted precision probably takes in all, learning included; None where
             none is wanted or nothing is known.
         ends_early: whether a wanted precision may end the run before the calls are spent.
+        batches: of the final stage.
     """
 
     calls: int | None
@@ -49,6 +53,7 @@ class Budget:
     seconds_per_call: float = 0.0
     needed: int | None = None
     ends_early: bool = False
+    batches: int = FINAL_BATCHES
 
     @property
     def left(self) -> int | None:
@@ -154,13 +159,13 @@ class Strategy(ABC):
 
 
 class OneSampler(Strategy):
-    """Teaches one sampler for a share of the calls, then uses it.
+    """Teaches one sampler with a share of the calls, then uses it.
 
     Args:
         name: of the sampler.
         sampler: the sampler.
-        warm_up: share of the calls for teaching.
-        rounds: batches of that stage.
+        lessons: share of the calls of each round of teaching; none for a sampler that cannot learn
+            or has learnt.
         keep_learning: whether the sampler learns between the batches of the final stage too.
     """
 
@@ -169,21 +174,20 @@ class OneSampler(Strategy):
         name: str,
         sampler: Sampler,
         *,
-        warm_up: float = 0.4,
-        rounds: int = 5,
+        lessons: Sequence[float] = LESSONS,
         keep_learning: bool = True,
     ) -> None:
         super().__init__()
         self.samplers = {name: sampler}
         self.final = name
-        self.warm_up, self.rounds, self.keep_learning = warm_up, rounds, keep_learning
+        self.lessons, self.keep_learning = tuple(lessons), keep_learning
         self.rounds_done = self.done = 0
 
     def next(self, budget: Budget) -> Stage | None:
-        """Equal rounds of teaching, then the final batches."""
-        if self.warm_up and self.rounds_done < self.rounds:
-            calls = int(self.warm_up * budget.planned) // self.rounds
-            return Stage(self.final, min(max(calls, 2), LARGEST_BATCH), False)
+        """Rounds of teaching, then the final batches."""
+        if self.rounds_done < len(self.lessons):
+            part = int(self.lessons[self.rounds_done] * budget.planned)
+            return Stage(self.final, min(max(part, 2), LARGEST_BATCH), False)
         calls = final_calls(budget, self.done)
         return None if calls is None else Stage(self.final, calls, True)
 
@@ -193,9 +197,9 @@ class OneSampler(Strategy):
             self.done += 1
         else:
             self.rounds_done += 1
-        if self.warm_up and (not stage.final or self.keep_learning):
+        if self.lessons and (not stage.final or self.keep_learning):
             self.teach(stage.sampler, draw, sizes)
-        if self.rounds_done == self.rounds and not self.keep_learning:
+        if self.rounds_done == len(self.lessons) and not self.keep_learning:
             self.graduate()
 
     def state(self) -> Mapping[str, Any]:
@@ -222,13 +226,13 @@ def final_calls(budget: Budget, done: int) -> int | None:
     left = budget.left
     size = LARGEST_BATCH
     if left is not None:
-        if left < 2 or (done >= FINAL_BATCHES and left < FEWEST_CALLS):
+        if left < 2 or (done >= budget.batches and left < FEWEST_CALLS):
             return None
-        part = left // (FINAL_BATCHES - done % FINAL_BATCHES)
+        part = left // (budget.batches - done % budget.batches)
         size = min(size, part if part >= 2 else left)
     if left is None or budget.ends_early:
         wanted = OPEN_BATCH
-        if budget.needed is not None and done >= FINAL_BATCHES:
+        if budget.needed is not None and done >= budget.batches:
             wanted = max(int(1.05 * (budget.needed - budget.spent)), OPEN_BATCH)
         size = min(size, wanted, max(budget.spent, OPEN_BATCH))
     return size

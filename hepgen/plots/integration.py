@@ -133,7 +133,7 @@ def marginals(
         weights: integrand over density, shape (B,).
         dimension: which variable.
         bins: number of bins.
-        name: of the variable; x1, x2, ... if not given.
+        name: of the variable; x0, x1, ... if not given.
 
     Returns:
         The artists.

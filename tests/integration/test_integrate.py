@@ -386,7 +386,7 @@ def test_bounds_that_make_no_sense_are_refused(bounds: object, message: str) -> 
         ({"sampler": Uniform(3)}, "has dimension 3, the bounds have 2"),
         ({"library": "jax"}, "library: wanted one of"),
         ({"non_finite": "skip"}, "non_finite: wanted one of"),
-        ({"keep": 0}, "keep: wanted one point"),
+        ({"keep": 0}, "keep: wanted 500 points"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
@@ -403,9 +403,9 @@ def test_discrete_values_must_differ() -> None:
 
 
 def test_a_strategy_of_ones_own_decides() -> None:
-    strategy = OneSampler("plain", Uniform(2), warm_up=0.0)
+    strategy = OneSampler("plain", Uniform(2), lessons=())
     assert isinstance(strategy, Strategy)
-    assert strategy.next(Budget(1000)).calls == 200
+    assert strategy.next(Budget(1000)).calls == 500
     result = hepgen.integrate(bump, SQUARE, calls=20_000, sampler=strategy, seed=SEED)
     assert result.sampler_name == "plain"
     assert isinstance(result.sampler, Sampler)
