@@ -15,6 +15,7 @@ from hepgen.integration.mixture import Mixture
 from hepgen.integration.sampler import Draw, Sampler
 from hepgen.integration.strategy import (
     LARGEST_BATCH,
+    LESSONS,
     Budget,
     OneSampler,
     Stage,
@@ -53,9 +54,8 @@ class Auto(Strategy):
         seed: of the samplers' own random numbers.
     """
 
-    # Shares of the calls: a round of VEGAS, a trial of the mixture, one of the flow.
-    ROUND, TRIAL = 0.04, {"mixture": 0.05, "flow": 0.1}
-    ROUNDS, TRIALS = 5, {"mixture": 5, "flow": 4}
+    # Shares of the calls for a trial, and trials at most.
+    TRIAL, TRIALS = {"mixture": 0.05, "flow": 0.08}, {"mixture": 5, "flow": 4}
     # Above this share of effective points, or below this relative variance of a call, there is
     # nothing to gain.
     GOOD_SHARE, GOOD_VARIANCE = 0.5, 0.05
@@ -77,9 +77,11 @@ class Auto(Strategy):
     def next(self, budget: Budget) -> Stage | None:
         """Rounds of VEGAS, trials of others, then the final batches of the best."""
         if not self.decided:
-            size = int(self.TRIAL.get(self.trial, self.ROUND) * budget.planned)
+            number = self.rounds[self.trial]
+            share = LESSONS[number] if self.trial == "vegas" else self.TRIAL[self.trial]
+            size = int(share * budget.planned)
             # With few calls rounds are longer, but leave half of them for the final stage.
-            size = max(size, min(LEAST_ROUND, budget.planned // (2 * self.ROUNDS)))
+            size = max(size, min(LEAST_ROUND, budget.planned // (2 * len(LESSONS))))
             return Stage(self.trial, min(size, LARGEST_BATCH), False)
         calls = final_calls(budget, self.done)
         return None if calls is None else Stage(self.final, calls, True)
@@ -104,7 +106,7 @@ class Auto(Strategy):
     def _goes_on(self, name: str, before: float | None) -> bool:
         """Whether a sampler learns in a further round."""
         if name == "vegas":
-            return self.rounds[name] < self.ROUNDS
+            return self.rounds[name] < len(LESSONS)
         if self.rounds[name] == self.TRIALS[name]:
             return False
         # A flow trains in all of its rounds; a mixture stops once it no longer improves.
@@ -214,13 +216,15 @@ def strategy_for(sampler: str | Sampler | Strategy, domain: Domain, seed: int) -
     if sampler == "vegas":
         return OneSampler("vegas", Vegas(dimension))
     if sampler == "mixture":
-        return OneSampler("mixture", Mixture(dimension, seed=seed), keep_learning=False)
+        return OneSampler(
+            "mixture", Mixture(dimension, seed=seed), lessons=[0.08] * 5, keep_learning=False
+        )
     if sampler == "flow":
         from hepgen.integration.flow_sampler import FlowSampler
 
         flow = FlowSampler(dimension, seed=seed)
-        return OneSampler("flow", flow, rounds=flow.rounds, keep_learning=False)
+        return OneSampler("flow", flow, lessons=[0.1] * flow.rounds, keep_learning=False)
     if sampler == "uniform":
-        return OneSampler("uniform", Uniform(dimension), warm_up=0.0)
+        return OneSampler("uniform", Uniform(dimension), lessons=())
     near = get_close_matches(str(sampler), SAMPLERS, n=3, cutoff=0.0)
     raise ValueError(f"no sampler {sampler!r}; nearest: {', '.join(near)}")

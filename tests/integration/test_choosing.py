@@ -10,9 +10,8 @@ import pytest
 import hepgen
 from hepgen.integration import INTEGRANDS, Auto, Budget, Domain, OneSampler
 from hepgen.integration.choosing import SAMPLERS, relative_variance, strategy_for
+from hepgen.integration.strategy import LESSONS
 from hepgen.integration.uniform import Uniform
-
-RIDGE = INTEGRANDS["ridge4"]
 
 
 class Dear(Auto):
@@ -21,7 +20,7 @@ class Dear(Auto):
     TRIAL, TRIALS = {"mixture": 0.05, "flow": 0.1}, {"mixture": 2, "flow": 1}
 
     def _saved_seconds(self, budget: Budget) -> float:
-        return super()._saved_seconds(budget) * 1e12
+        return 1e12
 
 
 def test_a_function_that_vegas_knows_gets_nothing_else() -> None:
@@ -32,14 +31,15 @@ def test_a_function_that_vegas_knows_gets_nothing_else() -> None:
 
 
 def test_correlations_get_a_mixture_which_is_better() -> None:
-    result = hepgen.integrate(RIDGE, RIDGE.bounds, calls=40_000, seed=1)
-    alone = hepgen.integrate(RIDGE, RIDGE.bounds, calls=40_000, seed=1, sampler="vegas")
+    camel = INTEGRANDS["camel9"]
+    result = hepgen.integrate(camel, camel.bounds, calls=40_000, seed=1)
+    alone = hepgen.integrate(camel, camel.bounds, calls=40_000, seed=1, sampler="vegas")
     assert result.sampler_name == "mixture"
     assert "vegas" in result.choice
     assert "mixture" in result.choice
-    # Ten times the error is what VEGAS has.
-    assert result.error < 0.4 * alone.error
-    assert result.integral == pytest.approx(RIDGE.exact, abs=5 * result.error)
+    # VEGAS has ten times the error.
+    assert result.error < 0.3 * alone.error
+    assert result.integral == pytest.approx(camel.exact, abs=5 * result.error)
 
 
 def test_two_dimensions_of_a_cheap_function_stay_with_vegas() -> None:
@@ -49,6 +49,7 @@ def test_two_dimensions_of_a_cheap_function_stay_with_vegas() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::hepgen.integration.IntegrationWarning")
 def test_an_expensive_function_gets_a_flow_tried_and_the_best_is_taken() -> None:
     circles = INTEGRANDS["circles2"]
     result = hepgen.integrate(circles, circles.bounds, calls=20_000, sampler=Dear(2), seed=1)
@@ -60,6 +61,7 @@ def test_an_expensive_function_gets_a_flow_tried_and_the_best_is_taken() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::hepgen.integration.IntegrationWarning")
 @pytest.mark.parametrize(
     ("name", "after"),
     [("ridge4", 2400), ("ridge4", 2900), ("ridge4", 9000), ("circles2", 4500)],
@@ -107,8 +109,6 @@ def test_each_name_is_a_strategy() -> None:
 
 
 def test_shares_of_the_calls_stay_below_the_whole() -> None:
-    most = Auto.ROUND * Auto.ROUNDS + sum(
-        Auto.TRIAL[name] * Auto.TRIALS[name] for name in Auto.TRIALS
-    )
+    most = sum(LESSONS) + sum(Auto.TRIAL[name] * Auto.TRIALS[name] for name in Auto.TRIALS)
     assert most < 0.9
-    assert OneSampler("uniform", Uniform(1), warm_up=0.0).next(Budget(1000)).final
+    assert OneSampler("uniform", Uniform(1), lessons=()).next(Budget(1000)).final

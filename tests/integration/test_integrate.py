@@ -340,7 +340,7 @@ def test_values_that_are_no_numbers_can_count_as_zero() -> None:
 
 
 def test_an_integrand_that_is_zero_everywhere_is_told() -> None:
-    with pytest.warns(IntegrationWarning, match="zero at all 1,000 points"):
+    with pytest.warns(IntegrationWarning, match="zero at all .* points"):
         result = hepgen.integrate(lambda x: 0 * x[:, 0], SQUARE, calls=1000, sampler="vegas")
     assert result.integral == 0
     assert result.error == 0
