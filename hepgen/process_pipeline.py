@@ -18,6 +18,7 @@ processes of hepgen: reading one imports and runs nothing else.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
@@ -132,6 +133,16 @@ def read_process_pipeline(words: Sequence[str]) -> ProcessPipeline:
         chosen = parser.parse_args([*before, *words])
     except ArgumentError as error:
         raise _told(error, parser, "the options" if path is None else str(path)) from error
+    # What comes after the integration shall not fail for a reason that is known before.
+    for key, lowest, below in (
+        ("events", 0, math.inf),
+        ("seed", 0, math.inf),
+        ("overweight", 0, 1),
+    ):
+        value = getattr(chosen, key)
+        if not lowest <= value < below:
+            limit = "" if below == math.inf else f" and below {below}"
+            raise InputError(f"{key}: wanted at least {lowest}{limit}, got {value}")
     histograms = {
         k: v if isinstance(v, Binning) else Binning(**_plain(v))
         for k, v in (chosen.histograms or {}).items()

@@ -137,6 +137,9 @@ def test_processes_are_built_from_their_arguments() -> None:
         (["--process.pdf", "nowhere.dat"], MissingFile, "nowhere.dat"),
         (["--process.class_path", "os.system"], InputError, "class_path: a pipeline names"),
         (["--process.alpha_s.from_pdf", "true"], InputError, "wants a grid"),
+        (["--events", "-3"], InputError, "events: wanted at least 0, got -3"),
+        (["--seed", "-1"], InputError, "seed: wanted at least 0, got -1"),
+        (["--overweight", "2"], InputError, "overweight: wanted at least 0 and below 1, got 2"),
     ],
 )
 def test_what_a_pipeline_cannot_say_is_told(
