@@ -81,7 +81,7 @@ class Binning:
                 f"{self.low} to {self.high}"
             )
         transform = hist.axis.transform.log if self.log else None
-        names = {"name": name, "label": self.label or name}
+        names: dict[str, Any] = {"name": name, "label": self.label or name}
         return hist.axis.Regular(self.bins, self.low, self.high, transform=transform, **names)
 
 

@@ -7,7 +7,7 @@ missed a peak. Whether they agree tells
 .. math:: \chi^2 = \frac{K - 1}{K} \sum_k \frac{(I_k - I)^2}{V_k}, \qquad
    V_k = \sigma_k^2 (1 - 2 N_k / N) + \sum_j (N_j / N)^2 \sigma_j^2
 
-with K - 1 degrees of freedom; with equal errors it is :math:`\sum (I_k - I)^2 / \sigma^2`, as usual.
+with K - 1 degrees of freedom; with equal errors it is :math:`\sum (I_k - I)^2 / \sigma^2`.
 
 Shapes: N kept points, D dimensions, M values of a vector integrand.
 """
