@@ -2,7 +2,7 @@
 
 A strategy first spends calls on teaching, then on the final stage, whose batches make the result.
 It never sees anything of a batch before deciding on it, so no choice biases its estimate; only a
-run that a precision ends stops where the error happens to be small, after two batches at the earliest.
+run that a precision ends stops where the error happens to be small, after two batches at least.
 """
 
 from __future__ import annotations
