@@ -58,6 +58,7 @@ from hepgen.flows.spline_kernels import (
     bins_and_slopes,
     row,
 )
+from hepgen.flows.transposition import turn_back
 
 __all__ = ["backward"]
 
@@ -118,9 +119,8 @@ def backward(
             row(f, OTHER_MEAN),
         )
         _to_slopes(e, index, row(f, FIRST_RATE), row(f, LAST_RATE), slots)
+        turn_back(e, grad_raw, start, n)
         for t in range(n):
-            for k in range(len(e)):
-                grad_raw[start + t, k] = e[k, t]
             grad_x[start + t] = -f[GRAD_Y + t] if inverse else f[GRAD_X + t]
 
 

@@ -23,6 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hepgen.flows.elementary import exp_negative, log1p_fraction, log_positive
+from hepgen.flows.transposition import turn_over
 
 __all__ = ["LANES", "bins_and_slopes", "forward", "row", "scratch"]
 
@@ -115,8 +116,7 @@ def bins_and_slopes(
     low, high = real(scale[0]), real(scale[1])
     for t in range(n):
         f[GIVEN + t] = x[start + t]
-        for k in range(2 * bins):
-            e[k, t] = raw[start + t, k]
+    turn_over(raw, start, n, 2 * bins, e)
     for t in range(LANES):
         # Compared so that NaN stays.
         inside = low if f[GIVEN + t] < low else f[GIVEN + t]  # noqa: FURB136

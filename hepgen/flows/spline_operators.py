@@ -10,6 +10,7 @@ Shapes: any (..., D) elements, K bins, M parameters of an element.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -187,12 +188,19 @@ def _batched(
     ]
 
 
+def _signed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its signature at hand, which torch would inspect anew at each call."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
 class _Spline(torch.autograd.Function):
     """What torch calls when it does not compile."""
 
     @staticmethod
-    def forward(x: Tensor, raw: Tensor, knots: Knots, inverse: bool) -> tuple[Tensor, Tensor]:
-        return _run(x, raw, knots, inverse)
+    @_signed
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        return _run(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -230,10 +238,9 @@ class _Spline(torch.autograd.Function):
 
 class _SplineGradient(torch.autograd.Function):
     @staticmethod
-    def forward(
-        x: Tensor, raw: Tensor, grad_y: Tensor, grad_log: Tensor, knots: Knots, inverse: bool
-    ) -> tuple[Tensor, Tensor]:
-        return _run_backward(x, raw, grad_y, grad_log, knots, inverse)
+    @_signed
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        return _run_backward(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
