@@ -35,6 +35,9 @@ LEAST_FLOW_SECONDS = 3.0
 # Points that tell something of a sampler.
 LEAST_ROUND = 100
 
+# Weights at the points of VEGAS this many times those at its own: the sampler has missed something.
+MISSED = 3.0
+
 SAMPLERS = ("auto", "flow", "mixture", "uniform", "vegas")
 
 
@@ -45,9 +48,13 @@ class Auto(Strategy):
     :math:`\sqrt e` (the rule of thumb that a dozen integrands gave), so that as many calls do as
     well as :math:`1 + 1/\sqrt e` times as many with VEGAS. It is tried if these would take more
     time than learning does; a mixture also where its second of learning is all that it costs and
-    there are dimensions enough for correlations. Each is judged by draws that it had not learnt
-    from. As the time of a call is measured, a function for which a flow hardly pays may be given
-    one in one run and none in the next: name the sampler where that matters.
+    there are dimensions enough for correlations. A mixture begins with the first, uniform points,
+    as those of a poor VEGAS may all lie at one of several peaks.
+
+    Each is judged by draws that it had not learnt from, and by the last points of VEGAS: what
+    missed a peak looks good to itself, and has huge weights where VEGAS saw the peak. As the time
+    of a call is measured, a function for which a flow hardly pays may be given one in one run and
+    none in the next: name the sampler where that matters.
 
     Args:
         dimension: D.
@@ -73,6 +80,9 @@ class Auto(Strategy):
         self.decided = False
         self.scores: dict[str, float] = {}
         self.shares: dict[str, float] = {}
+        # Points, measures and sizes of the first and the last draw of VEGAS, until decided.
+        self.seen: dict[str, list[Array]] = {}
+        self.warned = False
 
     def next(self, budget: Budget) -> Stage | None:
         """Rounds of VEGAS, trials of others, then the final batches of the best."""
@@ -98,7 +108,17 @@ class Auto(Strategy):
         before = self.scores.get(name)
         self.scores[name] = relative_variance(draw, sizes)
         self.shares[name] = effective_sample_size(sizes * draw.measure) / len(draw)
+        missed = 1.0 if name == "vegas" else self._missed(name, draw, sizes)
         self.teach(name, draw, sizes)
+        if name == "vegas":
+            self.seen["last"] = [draw.x, draw.measure, sizes]
+            self.seen.setdefault("first", self.seen["last"])
+        elif missed > MISSED:
+            self.scores[name] *= missed
+            if not self.warned and self.rounds[name] < self.TRIALS[name]:
+                self.warned = True
+                self._teach_seen(name, "last")
+                return
         if self._goes_on(name, before):
             return
         self._next_trial(draw, sizes, budget)
@@ -107,7 +127,7 @@ class Auto(Strategy):
         """Whether a sampler learns in a further round."""
         if name == "vegas":
             return self.rounds[name] < len(LESSONS)
-        if self.rounds[name] == self.TRIALS[name]:
+        if self.rounds[name] >= self.TRIALS[name]:
             return False
         # A flow trains in all of its rounds; a mixture stops once it no longer improves.
         return name == "flow" or before is None or self.scores[name] < 0.8 * before
@@ -119,14 +139,29 @@ class Auto(Strategy):
             if name not in self.rounds and enough and sizes.any() and worth(budget):
                 self.trial, self.rounds[name] = name, 0
                 self._begin(name)
-                self.teach(name, draw, sizes)
+                first = name == "mixture" and self.seen["first"][2].any()
+                self._teach_seen(name, "first" if first else "last")
                 return
-        self.decided = True
+        self.decided, self.seen = True, {}
         self.final = min(self.scores, key=lambda name: self.scores[name])
         shown = ", ".join(f"{name} {score:.3g}" for name, score in self.scores.items())
         gain = "nothing to gain over VEGAS that would pay"
         self.choice = f"relative variance of a call: {shown}" if len(self.scores) > 1 else gain
         self.graduate()
+
+    def _teach_seen(self, name: str, which: str) -> None:
+        x, measure, sizes = self.seen[which]
+        self.teach(name, Draw(x, measure), sizes)
+
+    def _missed(self, name: str, draw: Draw, sizes: Array) -> float:
+        """By how much weights at the last points of VEGAS exceed those at the sampler's own."""
+        x, measure, seen = self.seen["last"]
+        own, others = sizes * draw.measure, seen * measure
+        if not own.any() or not others.any():
+            return 1.0
+        expected = float(len(draw) * (own**2).sum() / own.sum())
+        weights = seen / np.maximum(self.samplers[name].density(x), 1e-300)
+        return float(others @ weights / others.sum()) / expected
 
     def _begin(self, name: str) -> None:
         if name == "mixture":
@@ -175,7 +210,10 @@ class Auto(Strategy):
                 self._begin(name)
         self.learn_again(state["taught"])
 
-    _KEPT = ("rounds", "done", "decided", "scores", "shares", "final", "trial", "choice")
+    _KEPT = (
+        *("rounds", "done", "decided", "scores", "shares"),
+        *("final", "trial", "choice", "seen", "warned"),
+    )
 
 
 def relative_variance(draw: Draw, sizes: Array) -> float:
