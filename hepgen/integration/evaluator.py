@@ -70,7 +70,7 @@ def each(function: Callable[[Array], float]) -> Function:
                 values[i] = function(x[i])
             return values
 
-        return looped  # type: ignore[no-any-return]
+        return looped
     return partial(_in_loop, function)
 
 
