@@ -61,7 +61,7 @@ class Mixture(Sampler):
     def __init__(
         self,
         dimension: int,
-        components: int = 16,
+        components: int = 32,
         degrees: float = 0.0,
         flat: float = 0.02,
         points: Literal["sobol", "random"] = "sobol",

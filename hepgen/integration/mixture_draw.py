@@ -34,6 +34,9 @@ Indices = NDArray[np.int64]
 # Fewest independent sets of a component, which tell the error; and points a set should have.
 SETS = 20
 LEAST_POINTS = 16
+# A component with less of its mass inside the cube is drawn at random, by fixed numbers: how many
+# points of a set fall inside would vary more than the weights do.
+LEAST_MASS = 0.75
 
 
 def draw_components(
@@ -84,7 +87,7 @@ def _stratum(
     mass = 1.0 if flat else float(mixture.masses[k])
     # Room for the number inside to fluctuate, as no more calls may be made than were given.
     room = 0.0 if flat else 5 * math.sqrt(calls * (1 - mass)) + 1
-    free = int((calls - room) / mass) if sobol else 0
+    free = int((calls - room) / mass) if sobol and mass > LEAST_MASS else 0
     if free < SETS * LEAST_POINTS:
         x = rng.random((calls, dimension)) if flat else _accepted(mixture, k, calls, rng)
         return Stratum(x, np.arange(calls), calls, float(calls))

@@ -167,7 +167,9 @@ def _search(
             best, highest = present, max(score, highest)
         if len(present) <= 1:
             return best
-        present = _merge_cheapest(present)
+        # Several at a time while there are many: which number exactly matters little then.
+        for _ in range(max(len(present) // 6, 1)):
+            present = _merge_cheapest(present)
         present, _ = _iterate(train, weights[~held], present, settings, normal, 3)
 
 

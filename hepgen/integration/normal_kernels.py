@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["normal_cdf", "normal_quantile", "normal_quantiles", "rough_quantile"]
+__all__ = ["normal_cdf", "normal_quantiles", "rough_quantile"]
 
 _ROOT_HALF = math.sqrt(0.5)
 _ROOT_TWO_PI = math.sqrt(2 * math.pi)
