@@ -19,8 +19,8 @@ Indices = NDArray[np.int64]
 
 # Cuts one below the other; a box of 2^-200 holds no two different points.
 DEEPEST = 200
-# Points that decide where a large box is cut.
-LOOKED_AT = 256
+# Points an axis, and in all, that decide where a large box is cut.
+LOOKED_AT, MOST_LOOKED_AT = 32, 256
 # How many points a prior guess is worth, of a box's variance and of its halves'.
 PRIOR, HALVES_PRIOR = 1.0, 2.0
 
@@ -132,7 +132,8 @@ def _best_cut(
     dimension = points.shape[1] - 2
     total, first, second, count = 0.0, 0.0, 0.0, 0.0
     sums[:] = 0.0
-    for i in range(begin, end, max((end - begin) // LOOKED_AT, 1)):
+    looked_at = min(LOOKED_AT * dimension, MOST_LOOKED_AT)
+    for i in range(begin, end, max((end - begin) // looked_at, 1)):
         w, value = points[i, dimension], points[i, dimension + 1]
         w1 = w * value
         w2 = w1 * value
@@ -259,36 +260,43 @@ def fill_strata(
         Number of strata.
     """
     calls, dimension = y.shape
-    nodes, depths = np.empty(DEEPEST + 2, np.int64), np.empty(DEEPEST + 2, np.int64)
-    numbers, uppers = np.empty(DEEPEST + 2, np.int64), np.empty(DEEPEST + 2, np.bool_)
-    cut_axis = np.empty(DEEPEST + 1, np.int64)
-    cut_low = np.empty(DEEPEST + 1)
+    nodes, numbers = np.empty(DEEPEST + 1, np.int64), np.empty(DEEPEST + 1, np.int64)
+    cut_axis, cut_low = np.empty(DEEPEST + 1, np.int64), np.empty(DEEPEST + 1)
     low, side = np.zeros(dimension), np.ones(dimension)
-    nodes[0], depths[0], numbers[0], uppers[0] = 0, 0, calls, False
-    top, depth, at, strata = 0, 0, 0, 0
-    while top >= 0:
-        node, number = nodes[top], numbers[top]
-        depth = _enter(low, side, cut_axis, cut_low, depth, depths[top], uppers[top])
-        top -= 1
-        if number < 4 or depth >= DEEPEST:
-            for _ in range(number):
-                for d in range(dimension):
-                    y[at, d] = low[d] + side[d] * y[at, d]
-                measure[at] = 0.5**depth / number
-                stratum[at] = strata
-                at += 1
-            strata += 1
-            continue
-        inner = node if node >= 0 and axis[node] >= 0 else -1
-        lower = _lower_calls(child, share, inner, number)
-        best = axis[inner] if inner >= 0 else _longest(side, cut_axis[depth - 1] if depth else -1)
-        cut_axis[depth], cut_low[depth] = best, low[best]
-        for half in (1, 0):
-            top += 1
-            nodes[top] = child[inner] + half if inner >= 0 else -1
-            depths[top], uppers[top] = depth + 1, half == 1
-            numbers[top] = number - lower if half else lower
-    return strata
+    node, number, depth, at, strata = 0, calls, 0, 0, 0
+    while True:
+        # Down to a stratum, always to the lower half; upper halves wait at their depth.
+        while number >= 4 and depth < DEEPEST:
+            inner = node if node >= 0 and axis[node] >= 0 else -1
+            lower = _lower_calls(child, share, inner, number)
+            if inner >= 0:
+                best = axis[inner]
+            else:
+                best = _longest(side, cut_axis[depth - 1] if depth else -1)
+            cut_axis[depth], cut_low[depth] = best, low[best]
+            side[best] *= 0.5
+            numbers[depth] = number - lower
+            nodes[depth] = child[inner] + 1 if inner >= 0 else -1
+            node, number = child[inner] if inner >= 0 else -1, lower
+            depth += 1
+        for _ in range(number):
+            for d in range(dimension):
+                y[at, d] = low[d] + side[d] * y[at, d]
+            measure[at] = 0.5**depth / number
+            stratum[at] = strata
+            at += 1
+        strata += 1
+        # Up to the deepest upper half that waits.
+        while depth > 0 and numbers[depth - 1] == 0:
+            depth -= 1
+            low[cut_axis[depth]] = cut_low[depth]
+            side[cut_axis[depth]] *= 2.0
+        if depth == 0:
+            return strata
+        d = cut_axis[depth - 1]
+        low[d] = cut_low[depth - 1] + side[d]
+        node, number = nodes[depth - 1], numbers[depth - 1]
+        numbers[depth - 1] = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -35,10 +35,12 @@ COUNTERS = ("chosen", "adapted", "calls", "unclear", "learnt", "new")
 REMEMBERED, COORDINATES = 100_000, 1_000_000
 # A map is learnt from n points with n^POWER bins, and on few axes n^(ONE_AXIS / D) times that.
 POWER, ONE_AXIS = 0.36, 0.14
-# Draws in which both schemes are tried, the ratio of variances at which one is enough, the relative
-# error above which a trial tells nothing, and the calls below which none is spent on trying.
-TRIALS, CLEAR, UNRESOLVED, FEWEST = 3, 10.0, 0.1, 256
-# Strata are learnt anew when as many new points have come as this share of those learnt from.
+# Shares of the calls to learn from, draw by draw: on few axes a map settles sooner.
+FEW_AXES, LEARNING_FEW, LEARNING = 3, (0.03, 0.07, 0.15), (0.02, 0.03, 0.04, 0.06, 0.10)
+# The ratio of variances of both schemes at which one trial is enough, the relative error above
+# which a trial tells nothing, and the calls below which none is spent on trying.
+CLEAR, UNRESOLVED, FEWEST = 10.0, 0.1, 256
+# Map and strata are learnt anew once new points are this share of those learnt from.
 NEW_SHARE = 0.5
 
 
@@ -49,13 +51,13 @@ class Vegas(Sampler):
     Each axis has a density, :math:`x = x_d(y_d)`. In the y cube points are drawn in strata, small
     where :math:`f\,dx/dy` varies, or as scrambled Sobol nets. The first are better where the
     integrand has edges or is no product (peaks off the axes), the second where it is smooth. Left
-    to choose, the sampler draws half of its points one way and half the other in its second to
-    fourth draw, and stays with what had the smaller variance (with strata where neither had an
-    error below 10 %).
+    to choose, the sampler draws half of its points one way and half the other from its second draw
+    to its third (fourth in more than three dimensions), and stays with what had the smaller
+    variance (with strata where neither had an error below 10 %).
 
     Every `adapt` changes what comes next only, so each draw is unbiased. Leave `adapt` out, and the
-    sampler stays as it is. Calls are best spent in a few growing draws and one large last one:
-    2, 3, 4, 6, 10 and 75 % of them were best or nearly so on all of `benchmarks/vegas.py`.
+    sampler stays as it is. Calls are best spent in a few growing draws to learn from, see
+    `learning`, and one large last one.
 
     Args:
         dimension: D.
@@ -98,11 +100,17 @@ class Vegas(Sampler):
         self._adapted = self._calls = self._unclear = 0
         # Points that the strata have learnt from, and those that came since.
         self._learnt = self._new = 0
+        self._most_trials = 2 if dimension <= FEW_AXES else 3
         # Points, the volume that each stands for, and |f| there, of each draw.
         self._rounds: list[tuple[Array, Array, Array]] = []
         # None while the last rounds have not been looked at.
         self._strata: Strata | None = Strata.whole()
         self._last: tuple[Draw, Array, Array, int] | None = None
+
+    @property
+    def learning(self) -> tuple[float, ...]:
+        """Shares of all calls to learn from, one a draw; what is left is best drawn at once."""
+        return LEARNING_FEW if self.dimension <= FEW_AXES else LEARNING
 
     @property
     def chosen(self) -> str:
@@ -195,7 +203,7 @@ class Vegas(Sampler):
         else:
             y, jacobian = self._invert(draw.x)
             self._unclear += self._chosen == "auto"
-        if self._chosen == "auto" and self._unclear >= TRIALS:
+        if self._chosen == "auto" and self._unclear >= self._most_trials:
             self._chosen = "strata"
         self._last = None
         self._adapted += 1
@@ -264,10 +272,13 @@ class Vegas(Sampler):
         self._trials.append(scores[0] - scores[1])
         # Later trials are closer to what is to come.
         ratio = np.average(self._trials, weights=np.arange(1, len(self._trials) + 1))
-        if len(self._trials) + self._unclear >= TRIALS or abs(ratio) > np.log(CLEAR):
+        if len(self._trials) + self._unclear >= self._most_trials or abs(ratio) > np.log(CLEAR):
             self._chosen = "strata" if ratio < 0 else "sobol"
             if self._chosen == "sobol":
                 self._rounds, self._strata = [], Strata.whole()
+
+    def _remembered(self) -> int:
+        return sum(len(x) for x, _, _ in self._rounds)
 
     def _remember(self, draw: Draw, values: Array) -> bool:
         """Keep points for the strata, forget the earliest of too many; whether to learn now."""
@@ -276,11 +287,11 @@ class Vegas(Sampler):
         volume = draw.measure[::step] * (step * len(draw))
         self._rounds.append((np.ascontiguousarray(draw.x[::step]), volume, values[::step].copy()))
         self._new += len(volume)
-        while len(self._rounds) > 1 and sum(len(x) for x, _, _ in self._rounds) > most:
+        while len(self._rounds) > 1 and self._remembered() > most:
             del self._rounds[0]
         if self._chosen == "strata" and self._new < NEW_SHARE * self._learnt:
             return False
-        self._learnt, self._new = sum(len(x) for x, _, _ in self._rounds), 0
+        self._learnt, self._new = self._remembered(), 0
         # Looked at when next drawn from.
         self._strata = None
         return True

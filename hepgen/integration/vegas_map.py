@@ -79,13 +79,12 @@ class VegasMap:
         """Points of several draws in one array, as `hepgen.integration.strata.Strata` takes them.
 
         Args:
-            rounds: of each draw the points (B, D), the volume that each stands for and f, not all
-                zero, (B,).
+            rounds: of each draw the points (B, D), the volume that each stands for and f (B,).
 
         Returns:
             y, the volume of the y cube and f dx/dy, up to a common factor, shape (B, D + 2).
         """
-        scale = max(values.max() for _, _, values in rounds)
+        scale = max(values.max() for _, _, values in rounds) or 1.0
         points = np.empty((sum(len(x) for x, _, _ in rounds), len(self.edges) + 2))
         at = 0
         for x, volume, values in rounds:
