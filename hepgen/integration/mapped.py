@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgen.integration.sampler import Draw, Sampler
+from hepgen.integration.vegas_map import VegasMap
 
 __all__ = ["AxisMap", "CubeMap", "Mapped"]
 
@@ -130,18 +131,24 @@ class Mapped(Sampler):
         self.sampler.adapt(behind, values * jacobian)
 
     def state(self) -> Mapping[str, Any]:
-        """State of the sampler, its class, and the edges of the map.
+        """State of the sampler and of the map, and their classes.
 
         Raises:
-            TypeError: a map other than `AxisMap`, which has no state.
+            TypeError: a map other than `AxisMap` and `VegasMap`.
         """
-        if not isinstance(self.cube_map, AxisMap):
-            raise TypeError(f"{type(self.cube_map).__name__} has no state; an AxisMap has")
-        state = self.sampler.state()
+        if not isinstance(self.cube_map, AxisMap | VegasMap):
+            raise TypeError(
+                f"{type(self.cube_map).__name__} has no state; AxisMap and VegasMap have"
+            )
+        learnt = (
+            self.cube_map.state()
+            if isinstance(self.cube_map, VegasMap)
+            else {"edges": self.cube_map.edges.copy()}
+        )
         return {
             "class": type(self.sampler).__name__,
-            "edges": self.cube_map.edges.copy(),
-            "sampler": state,
+            "sampler": self.sampler.state(),
+            "map": learnt,
         }
 
     @classmethod
@@ -154,4 +161,10 @@ class Mapped(Sampler):
         import hepgen.integration
 
         kind: type[Sampler] = getattr(hepgen.integration, state["class"])
-        return cls(kind.from_state(state["sampler"]), AxisMap(np.array(state["edges"])))
+        learnt = state["map"]
+        cube_map = (
+            VegasMap.from_state(learnt)
+            if "slopes" in learnt
+            else AxisMap(np.array(learnt["edges"]))
+        )
+        return cls(kind.from_state(state["sampler"]), cube_map)

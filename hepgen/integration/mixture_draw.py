@@ -7,7 +7,7 @@ With :math:`n_k` points meant for component k and the density :math:`\bar q = \s
 is a sum over strata. Low-discrepancy points of a component are put through the inverse of the
 normal distribution; those that fall outside the cube are dropped, and cost no call. Of N such
 points :math:`n_k = N M_k` are inside on average, and each counts :math:`1 / (n \bar q)` whatever
-number is: no ratio, no bias.
+their number is: no ratio, no bias.
 
 Shapes: B points, D dimensions, K components.
 """

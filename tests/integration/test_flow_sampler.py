@@ -17,6 +17,7 @@ from hepgen.integration.mapped import AxisMap, CubeMap, Mapped
 from hepgen.integration.mixture import Mixture
 from hepgen.integration.sampler import Sampler
 from hepgen.integration.uniform import Uniform
+from hepgen.integration.vegas import Vegas
 
 Latent = Literal["random", "sobol", "strata"]
 
@@ -192,6 +193,18 @@ def test_a_sampler_behind_a_map_integrates_and_keeps_its_density(inner: type) ->
         again.draw(500, np.random.default_rng(0)).measure,
         sampler.draw(500, np.random.default_rng(0)).measure,
     )
+
+
+def test_a_sampler_behind_the_map_of_vegas_is_brought_back_by_its_state() -> None:
+    vegas = Vegas(4)
+    taught(vegas, "camel4", 0)
+    sampler = Mapped(Mixture(4), vegas.map)
+    rng = taught(sampler, "camel4", 1)
+    integrand, draw = INTEGRANDS["camel4"], sampler.draw(20_000, rng)
+    integrals, covariance = draw.estimate(integrand(draw.x)[:, None])
+    assert abs(integrals[0] - integrand.exact) < 4 * math.sqrt(covariance[0, 0])
+    again = Mapped.from_state(sampler.state())
+    np.testing.assert_array_equal(again.density(draw.x), sampler.density(draw.x))
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,11 @@ Array = NDArray[np.float64]
 def some_components(dimension: int, number: int, degrees: float = 0.0) -> Components:
     """Components that the walls of the cube cut."""
     rng = np.random.default_rng(dimension + 10 * number)
-    factors = 0.3 * rng.normal(size=(number, dimension, dimension)) / math.sqrt(dimension)
+    factors = 0.2 * rng.normal(size=(number, dimension, dimension)) / math.sqrt(dimension)
     covariances = factors @ factors.transpose(0, 2, 1) + 0.01 * np.eye(dimension)
     roots = np.asarray(np.linalg.cholesky(covariances), np.float64)
-    means = rng.random((number, dimension))
+    # The walls cut the later ones more.
+    means = 0.5 + (rng.random((number, dimension)) - 0.5) * np.linspace(0.2, 1, number)[:, None]
     masses = [box_mass(m, r, degrees, rng)[0] for m, r in zip(means, roots, strict=True)]
     shares = np.full(number, 0.9 / number)
     return Components(shares, means, roots, np.array(masses), degrees)
