@@ -162,9 +162,7 @@ class Mapped(Sampler):
 
         kind: type[Sampler] = getattr(hepgen.integration, state["class"])
         learnt = state["map"]
-        cube_map = (
-            VegasMap.from_state(learnt)
-            if "slopes" in learnt
-            else AxisMap(np.array(learnt["edges"]))
-        )
+        cube_map: CubeMap = AxisMap(np.array(learnt["edges"]))
+        if "slopes" in learnt:
+            cube_map = VegasMap.from_state(learnt)
         return cls(kind.from_state(state["sampler"]), cube_map)

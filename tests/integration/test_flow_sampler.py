@@ -125,6 +125,17 @@ def test_the_score_is_one_over_the_share_of_effective_points() -> None:
     assert scores.variance == pytest.approx(wanted, rel=0.05)
 
 
+def test_points_that_are_remembered_teach_with_the_next_training() -> None:
+    integrand, rng = INTEGRANDS["camel2"], np.random.default_rng(0)
+    uniform, sampler = Uniform(2), FlowSampler(2, rounds=1, steps=60)
+    for _ in range(2):
+        draw = uniform.draw(2000, rng)
+        sampler.remember(draw, integrand(draw.x))
+    np.testing.assert_allclose(sampler.density(draw.x), 1, rtol=1e-6)
+    sampler.adapt(draw, np.zeros(len(draw)))
+    assert share_of_effective_points(sampler, "camel2", rng) > 0.8
+
+
 def test_a_state_brings_back_the_same_points(circles: dict[str, FlowSampler]) -> None:
     for sampler in circles.values():
         again = FlowSampler.from_state(sampler.state())
