@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hepgen.integration.sampler import Draw
 from hepgen.integration.strata import Strata
+from hepgen.integration.strata_kernels import fill_strata, grow, strata_density
 
 Array = NDArray[np.float64]
 
@@ -91,3 +92,33 @@ def test_a_state_gives_the_same_strata_back() -> None:
     first, second = (np.random.default_rng(7).random((999, 2)) for _ in range(2))
     for one, other in zip(strata.place(first), again.place(second), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_inner_shares_are_sums_of_their_halves_and_halves_follow_each_other() -> None:
+    rng = np.random.default_rng(8)
+    y = rng.random((5000, 3))
+    points = np.column_stack([y, np.ones(5000), y[:, 0] > y[:, 1]])
+    axis, child, share = np.empty(5000, np.int64), np.empty(5000, np.int64), np.empty(5000)
+    number = grow(points, 16, 1.0, 0.0, axis, child, share)
+    inner = np.flatnonzero(axis[:number] >= 0)
+    np.testing.assert_allclose(share[inner], share[child[inner]] + share[child[inner] + 1])
+    assert sorted([0, *child[inner], *(child[inner] + 1)]) == list(range(number))
+    # What the third coordinate is does not matter.
+    assert np.isin(axis[inner], [0, 1]).mean() > 0.9
+
+
+def test_points_in_strata_are_as_dense_as_the_density_says() -> None:
+    """Chi2 of a 16 x 16 histogram of 200 draws; strata only lower it."""
+    strata = learnt(disc, 2)
+    tree = strata.axis, strata.child, strata.share
+    rng = np.random.default_rng(9)
+    seen = np.zeros((16, 16))
+    for _ in range(200):
+        y = rng.random((1000, 2))
+        fill_strata(*tree, y, np.empty(1000), np.empty(1000, np.int64))
+        seen += np.histogram2d(*y.T, 16, [(0, 1)] * 2)[0]
+    fine = (np.stack(np.meshgrid(*[np.arange(256)] * 2, indexing="ij"), -1) + 0.5) / 256
+    density = np.empty(256**2)
+    strata_density(*tree, 1000, fine.reshape(-1, 2), density)
+    wanted = density.reshape(16, 16, 16, 16).mean((1, 3)) / 256 * 200_000
+    assert ((seen - wanted) ** 2 / wanted).sum() < 256 + 4 * math.sqrt(2 * 256)
