@@ -31,7 +31,7 @@ from hepgen.flows.spline_kernels import LANES, forward, scratch
 __all__ = ["has_operator", "spline"]
 
 # Below so many elements another thread would start later than the work ends.
-SERIAL = 4096
+SERIAL = 8192
 
 
 def has_operator(device: torch.device) -> bool:
@@ -137,14 +137,20 @@ def _share(part: Callable[[int, int], None], count: int) -> None:
     if threads < 2:
         part(0, count)
         return
-    size = -(-count // threads // LANES) * LANES
-    pool = _pool(threads - 1, os.getpid())
-    others = [
-        pool.submit(part, start, min(start + size, count)) for start in range(size, count, size)
-    ]
-    part(0, size)
+    # Each takes the next piece when it is done with one: a thread that other programs keep waiting,
+    # or one of torch's that still spins on its core, delays a piece and not a half.
+    size = -(-count // (4 * threads) // LANES) * LANES
+    starts = iter(range(0, count, size))
+
+    def work() -> None:
+        for start in starts:
+            part(start, min(start + size, count))
+
+    others = [_pool(threads - 1, os.getpid()).submit(work) for _ in range(threads - 1)]
+    work()
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()
 
 
 @lru_cache(maxsize=4)
