@@ -47,12 +47,12 @@ class Strata:
         return cls(np.array([-1]), np.array([-1]), np.ones(1))
 
     @classmethod
-    def grown(cls, points: Array, beta: float = 1.0) -> Self:
+    def grown(cls, points: NDArray[np.float32], beta: float = 1.0) -> Self:
         r"""The tree that points suggest.
 
         Args:
             points: coordinates, volume that each stands for, and value there, not negative;
-                reordered on return; shape (B, D + 2).
+                float32, reordered on return; shape (B, D + 2).
             beta: shares are :math:`V \sigma^\beta`; 0 gives all volumes the same.
         """
         nodes, volume, value = len(points), points[:, -2], points[:, -1]

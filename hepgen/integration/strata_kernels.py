@@ -16,6 +16,7 @@ __all__ = ["fill_strata", "grow", "strata_density"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Points = NDArray[np.float32]
 
 # Cuts one below the other; a box of 2^-200 holds no two different points.
 DEEPEST = 200
@@ -27,7 +28,7 @@ PRIOR, HALVES_PRIOR = 1.0, 2.0
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def grow(
-    points: Array,
+    points: Points,
     least: int,
     beta: float,
     floor: float,
@@ -38,8 +39,8 @@ def grow(
     r"""Cut boxes as long as their points tell where the integrand varies.
 
     Args:
-        points: coordinates, the volume that each stands for, and the value there; reordered on
-            return; shape (B, D + 2).
+        points: coordinates, the volume that each stands for, and the value there, float32;
+            reordered on return; shape (B, D + 2).
         least: points of a box that is cut.
         beta: shares are :math:`V \sigma^\beta`.
         floor: added to the variance of every box.
@@ -126,7 +127,7 @@ def _enter(
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 def _best_cut(
-    points: Array, begin: int, end: int, low: Array, side: Array, variance: float, sums: Array
+    points: Points, begin: int, end: int, low: Array, side: Array, variance: float, sums: Array
 ) -> int:
     """The axis whose halves have the smallest sum of spreads; the longest side where all agree."""
     dimension = points.shape[1] - 2
@@ -134,7 +135,7 @@ def _best_cut(
     sums[:] = 0.0
     looked_at = min(LOOKED_AT * dimension, MOST_LOOKED_AT)
     for i in range(begin, end, max((end - begin) // looked_at, 1)):
-        w, value = points[i, dimension], points[i, dimension + 1]
+        w, value = float(points[i, dimension]), float(points[i, dimension + 1])
         w1 = w * value
         w2 = w1 * value
         count += 1.0
@@ -167,7 +168,7 @@ def _best_cut(
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 def _partition(
-    source: Array, target: Array, begin: int, end: int, axis: int, cut: float, halves: Array
+    source: Points, target: Points, begin: int, end: int, axis: int, cut: float, halves: Array
 ) -> int:
     """Copy points, those below a cut from the front and the others from the back.
 
@@ -195,7 +196,7 @@ def _partition(
         place = j + (i - j) * below
         for d in range(columns):
             target[place, d] = source[row, d]
-        w, v = source[row, columns - 2], source[row, columns - 1]
+        w, v = float(source[row, columns - 2]), float(source[row, columns - 1])
         w1 = w * v
         w2 = w1 * v
         lower, upper = float(below), float(1 - below)

@@ -27,6 +27,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Points = NDArray[np.float32]
 
 BELOW_ONE = 1.0 - 2.0**-53
 # The narrowest bin, about ten roundings of a number near one.
@@ -124,7 +125,7 @@ def fill_points(
     volume: Array,
     values: Array,
     scale: float,
-    points: Array,
+    points: Points,
 ) -> None:
     """Remembered points as `hepgen.integration.strata_kernels.grow` wants them.
 
@@ -135,7 +136,7 @@ def fill_points(
         volume: of the x cube that each stands for, shape (B,).
         values: f there, shape (B,).
         scale: what to divide f by.
-        points: filled with y, the volume of the y cube and f dx/dy, shape (B, D + 2).
+        points: filled with y, the volume of the y cube and f dx/dy, float32, shape (B, D + 2).
     """
     dimension = edges.shape[0]
     guide = _guide(edges)

@@ -75,17 +75,18 @@ class VegasMap:
         trust = 0.5 + 0.5 * effective / (effective + bins)
         return type(self)(refine(self.edges, self.slopes, gathered, alpha * trust, bins))
 
-    def points(self, rounds: Sequence[tuple[Array, Array, Array]]) -> Array:
+    def points(self, rounds: Sequence[tuple[Array, Array, Array]]) -> NDArray[np.float32]:
         """Points of several draws in one array, as `hepgen.integration.strata.Strata` takes them.
 
         Args:
             rounds: of each draw the points (B, D), the volume that each stands for and f (B,).
 
         Returns:
-            y, the volume of the y cube and f dx/dy, up to a common factor, shape (B, D + 2).
+            y, the volume of the y cube and f dx/dy, up to a common factor, shape (B, D + 2), in
+            float32: they tell where to cut, not what the integral is.
         """
         scale = max(values.max() for _, _, values in rounds) or 1.0
-        points = np.empty((sum(len(x) for x, _, _ in rounds), len(self.edges) + 2))
+        points = np.empty((sum(len(x) for x, _, _ in rounds), len(self.edges) + 2), np.float32)
         at = 0
         for x, volume, values in rounds:
             part = points[at : at + len(x)]

@@ -24,7 +24,7 @@ def disc(y: Array) -> Array:
 
 def learnt(function, dimension: int, calls: int = 20_000, seed: int = 1) -> Strata:
     y = np.random.default_rng(seed).random((calls, dimension))
-    return Strata.grown(np.column_stack([y, np.ones(calls), function(y)]))
+    return Strata.grown(np.column_stack([y, np.ones(calls), function(y)]).astype(np.float32))
 
 
 @given(st.integers(2, 3000), st.integers(1, 6), st.integers(0, 2**32))
@@ -34,7 +34,7 @@ def test_strata_hold_two_or_three_points_and_fill_the_cube(
     rng = np.random.default_rng(seed)
     points = np.column_stack([rng.random((500, dimension)), np.ones(500), rng.random(500) ** 9])
     y = rng.random((calls, dimension))
-    measure, stratum = Strata.grown(points).place(y)
+    measure, stratum = Strata.grown(points.astype(np.float32)).place(y)
     sizes = np.bincount(stratum)
     assert 2 <= sizes.min() <= sizes.max() <= 3
     assert measure.sum() == pytest.approx(1, rel=1e-12)
@@ -79,7 +79,7 @@ def test_cuts_go_across_the_axis_that_matters() -> None:
 def test_without_anything_seen_the_cube_is_cut_regularly() -> None:
     points = np.random.default_rng(5).random((100, 5))
     points[:, 4] = 0
-    empty = Strata.grown(points)
+    empty = Strata.grown(points.astype(np.float32))
     y = np.random.default_rng(6).random((128, 3))
     empty.place(y)
     cells = (y * 4).astype(int) @ [1, 4, 16]
@@ -99,7 +99,7 @@ def test_inner_shares_are_sums_of_their_halves_and_halves_follow_each_other() ->
     y = rng.random((5000, 3))
     points = np.column_stack([y, np.ones(5000), y[:, 0] > y[:, 1]])
     axis, child, share = np.empty(5000, np.int64), np.empty(5000, np.int64), np.empty(5000)
-    number = grow(points, 16, 1.0, 0.0, axis, child, share)
+    number = grow(points.astype(np.float32), 16, 1.0, 0.0, axis, child, share)
     inner = np.flatnonzero(axis[:number] >= 0)
     np.testing.assert_allclose(share[inner], share[child[inner]] + share[child[inner] + 1])
     assert sorted([0, *child[inner], *(child[inner] + 1)]) == list(range(number))

@@ -88,7 +88,7 @@ def test_points_are_what_the_inverse_map_gives() -> None:
     slopes = slopes_of(edges)
     rng = np.random.default_rng(7)
     x, (volume, values) = rng.random((40, 2)), rng.random((2, 40))
-    points, y, jacobian = np.empty((40, 4)), np.empty((40, 2)), np.empty(40)
+    points, y, jacobian = np.empty((40, 4), np.float32), np.empty((40, 2)), np.empty(40)
     fill_points(edges, slopes, x, volume, values, 3.0, points)
     invert_map(edges, slopes, x, y, jacobian)
     np.testing.assert_allclose(
