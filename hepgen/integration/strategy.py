@@ -226,7 +226,8 @@ def final_calls(budget: Budget, done: int) -> int | None:
     left = budget.left
     size = LARGEST_BATCH
     if left is not None:
-        if left < 2 or (done >= budget.batches and left < FEWEST_CALLS):
+        # What nets have left over would make a small batch, whose error is large for its calls.
+        if left < 2 or (done >= budget.batches and left < max(FEWEST_CALLS, budget.spent // 10)):
             return None
         part = left // (budget.batches - done % budget.batches)
         size = min(size, part if part >= 2 else left)
