@@ -130,8 +130,9 @@ def bins_and_slopes(
     _search(own, other, f, scale)
     for t in range(n):
         index = int(f[INDEX + t])
-        f[FIRST + t] = raw[start + t, slots[index]] if slots[index] >= 0 else 0
-        f[LAST + t] = raw[start + t, slots[index + 1]] if slots[index + 1] >= 0 else 0
+        # Any number where the slope is one: a branch would be guessed wrong as often as not.
+        f[FIRST + t] = raw[start + t, max(slots[index], 0)]
+        f[LAST + t] = raw[start + t, max(slots[index + 1], 0)]
     _softplus(row(f, FIRST), row(f, FIRST_RATE), scale)
     _softplus(row(f, LAST), row(f, LAST_RATE), scale)
     if slots[0] < 0:
