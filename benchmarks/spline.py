@@ -6,8 +6,9 @@ with two: a step of training (log_prob and its gradients) and samples. Half of t
 mapped by each coupling. "networks" is what no spline can do without: the same networks on the same
 inputs, and in training their gradients. Repetitions of all programs alternate in one process; the
 least time of each counts, with one thread of the processor and with more on the wall, as the
-machine has other work. nflows' log_prob, with the same weights, is compared to hepgen's before the
-clock starts.
+machine has other work (``OMP_WAIT_POLICY=PASSIVE`` keeps threads of OpenMP that wait from taking
+turns with those that work). nflows' log_prob, with the same weights, is compared to hepgen's before
+the clock starts.
 """
 
 from __future__ import annotations
