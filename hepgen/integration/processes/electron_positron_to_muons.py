@@ -33,7 +33,7 @@ class ElectronPositronToMuons(Process):
     Args:
         energy: of both beams together in GeV.
         couplings: electromagnetic and weak couplings, mass and width of the Z.
-        cos_theta_max: largest |cos theta| of the muons to the beams.
+        cos_theta_max: largest abs(cos theta) of the muons to the beams.
 
     Raises:
         InputError: an energy that is not positive, or a ``cos_theta_max`` not in (0, 1].
