@@ -38,7 +38,7 @@ Function = Callable[[Any], Any]
 KEPT = 0.1
 EFFECTIVE = 20
 # Student's t: what lies beyond an edge has longer tails than the Gaussian that fits it.
-DEGREES = 5.0
+DEGREES = 3.0
 # Draws that a level learns from.
 REMEMBERED = 3
 # Share of the calls for a level, and of all levels together at most.
