@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -54,4 +55,17 @@ def make_fabric(accelerator: str, devices: int | str | list[int], precision: str
     chosen: Any = precision
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=chosen)
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave_ranks)
     return fabric
+
+
+def _leave_ranks() -> None:
+    """End the process group while Python still runs.
+
+    Its threads would otherwise be ended by the process, which now and then aborts instead.
+    """
+    import torch.distributed as ranks
+
+    if ranks.is_available() and ranks.is_initialized():
+        ranks.destroy_process_group()
