@@ -254,7 +254,7 @@ class _Run:
         relative = float((errors / np.where(size > 0, size, 1)).max())
         learning = self.budget.spent - calls if final else 0
         self.budget.needed = int(min(calls * (relative / precision) ** 2 + learning, 1e15))
-        return final >= FINAL_BATCHES and relative <= precision
+        return final >= self.budget.batches and relative <= precision
 
     def _late(self, seconds: float | None) -> bool:
         enough = sum(batch.final for batch in self.batches) > 1

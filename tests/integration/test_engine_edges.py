@@ -308,3 +308,8 @@ def test_figures_of_a_number_are_numbers() -> None:
     assert isinstance(figures["integral"], float)
     vector = hepgen.integrate(lambda x: x, SQUARE, calls=1000, sampler="vegas").summary()
     assert len(vector["error"]) == 2
+
+
+def test_a_precision_ends_a_run_after_the_batches_that_were_asked_for() -> None:
+    result = hepgen.integrate(bump, SQUARE, precision=0.5, batches=4, sampler="uniform", seed=1)
+    assert result.dof == 3
