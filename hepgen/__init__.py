@@ -38,6 +38,7 @@ _HOME = {
     "write_friend": "hepgen.io",
 }
 _SUBPACKAGES = (
+    "calorimeter",
     "certainty",
     "data",
     "flows",
@@ -47,6 +48,7 @@ _SUBPACKAGES = (
     "kinematics",
     "metrics",
     "plots",
+    "simulators",
     "taggers",
 )
 
@@ -59,6 +61,7 @@ __all__ = [
     "PackedJets",
     "StreamedBatches",
     "__version__",
+    "calorimeter",
     "certainty",
     "compare",
     "data",
@@ -81,6 +84,7 @@ __all__ = [
     "predict_files",
     "read",
     "save",
+    "simulators",
     "split",
     "taggers",
     "write",
@@ -89,6 +93,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from hepgen import (
+        calorimeter,
         certainty,
         data,
         flows,
@@ -98,6 +103,7 @@ if TYPE_CHECKING:
         kinematics,
         metrics,
         plots,
+        simulators,
         taggers,
     )
     from hepgen.checkpoint import save

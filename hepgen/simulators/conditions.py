@@ -1,0 +1,208 @@
+"""What a shower depends on before it begins: energy, and whatever else the sample tells.
+
+Shapes: B showers, C numbers of the context.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepgen.calorimeter import EnergyRangeWarning, ShowerError, Showers
+from hepgen.io.errors import nearest_names
+
+__all__ = ["Conditions"]
+
+# Angles about the beam, whose two ends are one direction.
+CYCLIC = ("phi",)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a simulator is conditional on, and within which bounds it was trained.
+
+    Attributes:
+        energy_range: least and greatest incident energy in GeV.
+        ranges: name -> least and greatest value of each continuous condition.
+        categories: name -> values of each condition that is a label, such as ``pdg``.
+
+    Raises:
+        ShowerError: a range that is none, or no values of a label.
+    """
+
+    energy_range: tuple[float, float]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    categories: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        low, high = map(float, self.energy_range)
+        if not 0 < low <= high < math.inf:
+            raise ShowerError(f"energies from {low} to {high} GeV: wanted 0 < low <= high")
+        object.__setattr__(self, "energy_range", (low, high))
+        ranges = {name: (float(a), float(b)) for name, (a, b) in self.ranges.items()}
+        object.__setattr__(self, "ranges", ranges)
+        labels = {name: tuple(map(int, values)) for name, values in self.categories.items()}
+        object.__setattr__(self, "categories", labels)
+        for name, (a, b) in ranges.items():
+            if not a <= b:
+                raise ShowerError(f"{name} from {a} to {b}: wanted low <= high")
+        for name, values in labels.items():
+            if not values:
+                raise ShowerError(f"{name} has no values")
+
+    @classmethod
+    def of(cls, showers: Showers) -> Conditions:
+        """The conditions of a sample, and their bounds in it.
+
+        Args:
+            showers: whole numbers among its conditions are labels.
+
+        Raises:
+            ShowerError: there are no showers.
+        """
+        energy = showers.incident_energy
+        if not len(energy):
+            raise ShowerError("no showers to find conditions in")
+        ranges, categories = {}, {}
+        for name, values in showers.conditions.items():
+            if np.issubdtype(values.dtype, np.integer):
+                categories[name] = tuple(np.unique(values).tolist())
+            else:
+                ranges[name] = (float(values.min()), float(values.max()))
+        return cls((float(energy.min()), float(energy.max())), ranges, categories)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the conditions besides the energy."""
+        return (*self.ranges, *self.categories)
+
+    @property
+    def width(self) -> int:
+        """C: the logarithm of the energy, one number a range (two of an angle phi), one a label."""
+        ranges = sum(2 if name in CYCLIC else 1 for name in self.ranges)
+        return 1 + ranges + sum(len(v) for v in self.categories.values() if len(v) > 1)
+
+    def encode(
+        self, incident_energy: ArrayLike, conditions: Mapping[str, ArrayLike] | None = None
+    ) -> NDArray[np.float32]:
+        """Conditions as a network takes them, ranges and the logarithm of the energy in [-1, 1].
+
+        Args:
+            incident_energy: in GeV, shape (B,).
+            conditions: name -> values, of shape (B,).
+
+        Returns:
+            Shape (B, C).
+
+        Raises:
+            ShowerError: a condition is missing or not known, or a label that was not trained on.
+
+        Warns:
+            EnergyRangeWarning: energies or other values are outside their ranges.
+        """
+        energy = np.asarray(incident_energy, dtype=np.float64)
+        given = {name: np.asarray(v) for name, v in (conditions or {}).items()}
+        self._check_names(given)
+        low, high = self.energy_range
+        _warn_outside(energy, low, high, "incident energies", " GeV")
+        columns = [_scaled(np.log(energy), math.log(low), math.log(high))]
+        for name, (a, b) in self.ranges.items():
+            values = given[name].astype(np.float64)
+            if name in CYCLIC:
+                columns += [np.cos(values), np.sin(values)]
+                continue
+            _warn_outside(values, a, b, name, "")
+            columns.append(_scaled(values, a, b))
+        for name, labels in self.categories.items():
+            unknown = np.setdiff1d(given[name], labels)
+            if len(unknown):
+                known = ", ".join(map(str, labels))
+                raise ShowerError(f"{name} {unknown[0]} was not trained on; there are {known}")
+            if len(labels) > 1:
+                columns += [given[name] == label for label in labels]
+        return np.stack([np.asarray(c, dtype=np.float32) for c in columns], axis=1)
+
+    def complete(self, conditions: Mapping[str, Any] | None, size: int) -> dict[str, NDArray[Any]]:
+        """Conditions written out for some showers; what has only one value need not be given.
+
+        Args:
+            conditions: name -> one value, or one for each shower.
+            size: number of showers B.
+
+        Raises:
+            ShowerError: a condition is missing or not known, or of another number of showers.
+        """
+        given = dict(conditions or {})
+        for name, (a, b) in self.ranges.items():
+            if a == b:
+                given.setdefault(name, a)
+        for name, labels in self.categories.items():
+            if len(labels) == 1:
+                given.setdefault(name, labels[0])
+        self._check_names(given)
+        found = {}
+        for name in self.names:
+            values = np.asarray(given[name])
+            if values.ndim and values.shape != (size,):
+                raise ShowerError(f"{name} has shape {values.shape}; wanted one, or {size}")
+            found[name] = np.broadcast_to(values, (size,)).copy()
+        return found
+
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in self.names:
+                near = ", ".join(nearest_names(name, self.names)) if self.names else "none"
+                raise ShowerError(f"no condition {name!r} was trained on; nearest: {near}")
+        missing = [name for name in self.names if name not in given]
+        if missing:
+            raise ShowerError(f"this simulator needs conditions besides the energy: {missing}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as what JSON can hold."""
+        return {
+            "energy_range": list(self.energy_range),
+            "ranges": {name: list(pair) for name, pair in self.ranges.items()},
+            "categories": {name: list(values) for name, values in self.categories.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Conditions:
+        """The conditions that `to_dict` gave.
+
+        Args:
+            content: ``energy_range``, ``ranges``, ``categories``.
+
+        Raises:
+            KeyError: no ``energy_range``.
+            ShowerError: values that make no sense.
+        """
+        ranges: Mapping[str, Sequence[float]] = content.get("ranges", {})
+        return cls(
+            tuple(content["energy_range"]),
+            {name: (pair[0], pair[1]) for name, pair in ranges.items()},
+            {name: tuple(values) for name, values in content.get("categories", {}).items()},
+        )
+
+
+def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    return (2 * values - low - high) / (high - low) if high > low else np.zeros_like(values)
+
+
+def _warn_outside(values: NDArray[Any], low: float, high: float, what: str, unit: str) -> None:
+    # Sums and units of files round; a thousandth is no extrapolation.
+    slack = 1e-3 * max(abs(low), abs(high))
+    outside = (values < low - slack) | (values > high + slack)
+    if outside.any():
+        warnings.warn(
+            f"{what} of {int(outside.sum())} of {len(values)} showers are outside the trained "
+            f"range from {low:g} to {high:g}{unit}, the first {values[outside][0]:g}{unit}: what "
+            "comes out there is a guess",
+            EnergyRangeWarning,
+            stacklevel=4,
+        )

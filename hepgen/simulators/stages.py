@@ -1,0 +1,154 @@
+"""Training a simulator, one stage after the other, by the common trainer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hepgen import checkpoint, training
+from hepgen.calorimeter import Showers
+from hepgen.calorimeter.errors import ShowerError
+from hepgen.simulators.batches import ShowerSource
+from hepgen.training import History
+from hepgen.training.randomness import seed_of
+
+if TYPE_CHECKING:
+    from hepgen.simulators.simulator import Simulator
+
+__all__ = ["Part", "fit_stages"]
+
+# Fewer are no sample of anything.
+FEWEST = 10
+# Showers that preprocessings are fitted to.
+FIRST = 20_000
+# What the simulator decides, not the caller.
+NOT_OURS = ("model", "train", "validation", "class_weights", "output", "resume", "seed", "progress")
+
+
+class Part:
+    """Some showers of a sample, by number; the sample may be in files.
+
+    Args:
+        source: the sample.
+        rows: rising numbers, shape (N,).
+    """
+
+    def __init__(self, source: ShowerSource, rows: np.ndarray) -> None:
+        self.source, self.rows, self.geometry = source, rows, source.geometry
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> Showers:
+        return self.source[self.rows[which]]
+
+
+def fit_stages(
+    simulator: Simulator,
+    showers: ShowerSource,
+    *,
+    validation: float | ShowerSource | None,
+    augment: bool,
+    settings: Mapping[str, Any],
+    stages: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    output: Path | None,
+    resume: Literal["auto"] | bool,
+    progress: bool,
+) -> dict[str, History]:
+    """Train the stages of a simulator; see `Simulator.fit`.
+
+    Args:
+        simulator: what to train.
+        showers: the sample.
+        validation: a share, a sample, or None.
+        augment: whether to turn showers.
+        settings: arguments of the trainer for all stages.
+        stages: arguments of the trainer for some.
+        seed: of everything random.
+        output: folder of the run.
+        resume: as of the trainer.
+        progress: whether to show a bar.
+
+    Returns:
+        Stage -> its history.
+
+    Raises:
+        TypeError: an argument or stage that is not known.
+        ShowerError: fewer than ten showers, or a share that is none.
+        GeometryError: showers of another calorimeter.
+    """
+    simulator.check_geometry(showers.geometry)
+    train, held_out = _split(showers, validation, seed)
+    if held_out is not None:
+        simulator.check_geometry(held_out.geometry)
+    simulator.prepare(train[np.arange(min(len(train), FIRST))])
+    modules = simulator.stages()
+    _check_names(type(simulator).__name__, modules, settings, stages)
+    histories = {}
+    for name, module in modules.items():
+        chosen = {**simulator.defaults, **settings, **stages.get(name, {})}
+        batch_size = chosen.pop("batch_size", 256)
+        turned = chosen.pop("augment", augment)
+        single = len(modules) == 1
+        histories[name] = training.fit(
+            module,
+            simulator.batches(
+                train, batch_size=batch_size, shuffle=True, seed=seed, augment=turned
+            ),
+            validation=None
+            if held_out is None
+            else simulator.batches(held_out, batch_size=batch_size, seed=seed),
+            seed=seed_of(name, seed) % 2**31 if not single else seed,
+            output=output if output is None or single else output / name,
+            resume=resume,
+            progress=progress,
+            **chosen,
+        )
+    simulator.eval()
+    if output is not None and len(modules) > 1:
+        checkpoint.save(simulator, output / "model.safetensors")
+    return histories
+
+
+def _split(
+    showers: ShowerSource, validation: float | ShowerSource | None, seed: int
+) -> tuple[ShowerSource, ShowerSource | None]:
+    if len(showers) < FEWEST:
+        raise ShowerError(f"{len(showers)} showers are too few to learn from, wanted {FEWEST}")
+    if validation is None:
+        return showers, None
+    if not isinstance(validation, (int, float)):
+        return showers, validation
+    if not 0 < validation < 1:
+        raise ShowerError(f"validation={validation}: wanted a share between 0 and 1, or None")
+    rng = np.random.default_rng(seed_of("validation", seed))
+    number = max(1, round(float(validation) * len(showers)))
+    held_out = np.sort(rng.permutation(len(showers))[:number])
+    rest = np.setdiff1d(np.arange(len(showers)), held_out)
+    if isinstance(showers, Showers):
+        return showers[rest], showers[held_out]
+    return Part(showers, rest), Part(showers, held_out)
+
+
+def _check_names(
+    simulator: str,
+    modules: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    stages: Mapping[str, Mapping[str, Any]],
+) -> None:
+    signature = inspect.signature(training.fit)
+    known = [name for name in signature.parameters if name not in NOT_OURS]
+    for name in stages:
+        if name not in modules:
+            near = ", ".join(modules)
+            raise TypeError(f"{simulator} has no stage {name!r}; its stages are {near}")
+    for name in {**settings, **{k: v for one in stages.values() for k, v in one.items()}}:
+        if name not in [*known, "augment"]:
+            near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise TypeError(f"fit has no argument {name!r}; nearest: {near}")
