@@ -68,7 +68,8 @@ def _overview() -> str:
     width = max(map(len, _VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (what, _) in _VERBS.items())
     return (
-        f"hepgen {__version__}: jet tagging and importance sampling, from ROOT to ROOT\n\n"
+        f"hepgen {__version__}: jet tagging, fast simulation and importance\n"
+        "sampling, from ROOT to ROOT\n\n"
         f"usage: hepgen VERB ...   (hepgen VERB --help tells its arguments)\n\n{verbs}\n\n"
         "An error is one line; --traceback shows where it was raised."
     )
@@ -118,6 +119,11 @@ def _inspect(words: list[str]) -> None:
 
 
 def _train(words: list[str]) -> None:
+    from hepgen.shower_pipeline import names_simulator, read_shower_pipeline, train_simulator
+
+    if names_simulator(words):
+        train_simulator(read_shower_pipeline(words))
+        return
     from hepgen.pipeline import train_from_words
 
     train_from_words(words)
@@ -133,6 +139,26 @@ def _predict(words: list[str]) -> None:
     parser.add_function_arguments(predict_files, skip={"model", "files", "output"})
     for path in predict_files(**_arguments(parser, words)):
         print(path)
+
+
+def _generate(words: list[str]) -> None:
+    from hepgen.generation import generate
+
+    parser = _parser("generate")
+    parser.add_argument("model", metavar="MODEL", type=str, help="model.safetensors of a simulator")
+    parser.add_argument("-n", type=int | None, help="how many showers; as many as --like has")
+    energy = "GeV, such as 50, or a range 1:100; the trained range if not given"
+    parser.add_argument("--incident_energy", type=str | None, help=energy)
+    parser.add_argument("-o", "--output", required=True, type=str, help="file, .hdf5 or .root")
+    like = "file of showers whose energies and other conditions are taken over"
+    parser.add_argument("--like", type=str | None, help=like)
+    given = "other conditions, such as {theta: 0.1}"
+    parser.add_argument("--conditions", type=dict[str, float] | None, help=given)
+    weighed = "file of a Correction, whose weights are written too"
+    parser.add_argument("--correction", type=str | None, help=weighed)
+    own = {"model", "n", "incident_energy", "output", "like", "conditions", "correction"}
+    parser.add_function_arguments(generate, skip=own)
+    print(generate(**_arguments(parser, words)))
 
 
 def _evaluate(words: list[str]) -> None:
@@ -248,9 +274,13 @@ def _quickstart(words: list[str]) -> None:
 _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "quickstart": ("run the main job on the bundled sample: train, predict, evaluate", _quickstart),
     "inspect": ("tell what is in a file: trees, branches, schema, jets, NaN", _inspect),
-    "train": ("train a tagger from a pipeline YAML; --print_config shows every key", _train),
+    "train": (
+        "train a tagger or a simulator from a pipeline YAML; --print_config shows every key",
+        _train,
+    ),
     "find-rate": ("train briefly with a growing learning rate and tell a good one", _find_rate),
     "predict": ("score files and write friend trees in entry order", _predict),
+    "generate": ("make showers with a simulator, into HDF5 or ROOT", _generate),
     "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
     "compare": ("set several evaluations side by side, with errors", _compare),
     "integrate": (

@@ -41,6 +41,7 @@ __all__ = [
     "pipeline_parser",
     "read_pipeline",
     "resolve",
+    "told_in",
     "train",
     "train_from_words",
 ]
@@ -260,7 +261,7 @@ def train(
     tagger = make_tagger(model, features, learnt, arguments, seed=seed, start=start)
     count = sum(p.numel() for p in tagger.parameters())
     say(f"{model}: {count} parameters, {len(features)} features; run in {folder}")
-    with _told_in(folder, resolved):
+    with told_in(folder, resolved):
         fit(
             tagger,
             parts.train,
@@ -335,9 +336,22 @@ def make_tagger(
 
 
 @contextmanager
-def _told_in(folder: Path, resolved: str | None) -> Iterator[None]:
-    """Keep ``pipeline.yaml`` from the start of a run, but not if the run does not begin."""
-    if resolved is None or (folder / "run.json").exists():
+def told_in(folder: Path, resolved: str | None) -> Iterator[None]:
+    """Keep ``pipeline.yaml`` from the start of a run, but not if the run does not begin.
+
+    Args:
+        folder: of the run.
+        resolved: what the file shall hold; None for no file.
+
+    Yields:
+        Nothing; the run is begun inside the block.
+    """
+
+    def begun() -> bool:
+        # A simulator has a folder for each of its stages.
+        return (folder / "run.json").exists() or any(folder.glob("*/run.json"))
+
+    if resolved is None or begun():
         yield
         return
     new = not folder.exists()
@@ -348,7 +362,7 @@ def _told_in(folder: Path, resolved: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if not (folder / "run.json").exists():
+        if not begun():
             path.unlink()
             if new:
                 folder.rmdir()

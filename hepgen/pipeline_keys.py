@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ def check_pipeline(
     *,
     where: str = "the options",
     verb: str = "train",
+    find: Callable[[str], type] | None = None,
+    without: Collection[str] = ("features", "classes"),
+    groups: Collection[str] = ("data", "features", "fit", "start"),
 ) -> None:
     """See that a pipeline and the options after it name things that exist.
 
@@ -50,16 +53,20 @@ def check_pipeline(
         words: options.
         where: the content is from, for messages.
         verb: of hepgen, that the options are given to.
+        find: the class of a name, `find_tagger` if not given.
+        without: arguments of the class that are no keys.
+        groups: keys that hold keys, besides ``model``.
 
     Raises:
-        MissingName: a key, option or tagger that does not exist.
+        MissingName: a key, option or model that does not exist.
         WrongType: no keys where there should be some.
     """
     model = content.get("model")
     named = model.get("class_path") if isinstance(model, Mapping) else model
     given = dict(_options(words))
     named = given.get("model") or given.get("model.class_path") or named
-    known = _known(parser, None if named is None else find_tagger(str(named)))
+    model_class = None if named is None else (find or find_tagger)(str(named))
+    known = _known(parser, model_class, without, groups)
     for key in _flat(content, known):
         if key not in known:
             raise MissingName.among(key, known, kind="key", where=where)
@@ -108,16 +115,19 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield "help", ""
 
 
-def _known(parser: ArgumentParser, tagger: type[Tagger] | None) -> list[str]:
+def _known(
+    parser: ArgumentParser,
+    model: type | None,
+    without: Collection[str],
+    groups: Collection[str],
+) -> list[str]:
     """All keys, with dots, those of the model's architecture among them."""
     options = [word[2:] for action in parser._actions for word in action.option_strings]
     keys = [key for key in options if "." in key or key in ("output", "seed", "head")]
     keys = [key for key in keys if not key.endswith((".help", "+"))]
-    keys += ["data", "features", "fit", "start", "model", "model.class_path", "model.init_args"]
-    if tagger is not None:
-        names = [
-            n for n in inspect.signature(tagger).parameters if n not in ("features", "classes")
-        ]
+    keys += [*groups, "model", "model.class_path", "model.init_args"]
+    if model is not None:
+        names = [n for n in inspect.signature(model).parameters if n not in without]
         keys += [f"model.init_args.{n}" for n in names] + [f"model.{n}" for n in names]
     return list(dict.fromkeys(keys))
 

@@ -77,6 +77,32 @@ class Conditions:
                 ranges[name] = (float(values.min()), float(values.max()))
         return cls((float(energy.min()), float(energy.max())), ranges, categories)
 
+    @staticmethod
+    def joined(pieces: Sequence[Conditions]) -> Conditions:
+        """The conditions of several samples together.
+
+        Args:
+            pieces: those of each.
+
+        Raises:
+            ShowerError: there are none, or they have other names.
+        """
+        if not pieces or len({piece.names for piece in pieces}) > 1:
+            raise ShowerError("conditions of other names, or none, cannot be joined")
+
+        def span(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+            return min(low for low, _ in pairs), max(high for _, high in pairs)
+
+        first = pieces[0]
+        return Conditions(
+            span([piece.energy_range for piece in pieces]),
+            {name: span([piece.ranges[name] for piece in pieces]) for name in first.ranges},
+            {
+                name: tuple(sorted({v for piece in pieces for v in piece.categories[name]}))
+                for name in first.categories
+            },
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         """Of the conditions besides the energy."""

@@ -1,0 +1,137 @@
+"""The showers of a training run: which files, which voxels, and how they are divided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hepgen import calorimeter
+from hepgen.calorimeter import Geometry, ShowerFiles, Showers
+from hepgen.io.errors import InputError
+from hepgen.simulators.batches import ShowerSource
+from hepgen.simulators.stages import Part
+from hepgen.training.randomness import seed_of
+
+__all__ = ["Merge", "ShowerParts", "ShowerSample"]
+
+# JSON has no type for either.
+GeometrySpec = str | dict[str, Any]
+
+
+class ShowerParts(NamedTuple):
+    """Showers to train on, to choose the best epoch by, and to judge the result by."""
+
+    train: ShowerSource
+    validation: ShowerSource | None
+    test: Showers | None
+
+
+@dataclass
+class Merge:
+    """How many neighbours become one voxel.
+
+    Args:
+        layers: consecutive layers.
+        sectors: neighbouring sectors of a ring.
+        rings: rings, or how many each new ring takes, from the axis.
+    """
+
+    layers: int = 1
+    sectors: int = 1
+    rings: int | list[int] = 1
+
+    def __bool__(self) -> bool:
+        return (self.layers, self.sectors, self.rings) != (1, 1, 1)
+
+
+@dataclass
+class ShowerSample:
+    """The showers of a training run and how they are divided.
+
+    Args:
+        files: path, glob, or a list of them: HDF5 in the layout of the CaloChallenge, or ROOT.
+        geometry: of the calorimeter: a name (ds1-photons, ds1-pions, ds2, ds3), an XML or YAML
+            file, or its description; known from the file, or from the number of voxels, if not
+            given.
+        merge: neighbours that become one voxel.
+        test_files: files of the test showers, in place of a share of ``files``.
+        fractions: shares of training, validation and test showers in ``files``.
+        start: leave out so many showers at the beginning of ``files``.
+        entries: use so many at most.
+        threshold: energy in GeV below which voxels are emptied; that of the geometry if not given.
+        stream: leave the showers in their files, for samples larger than memory.
+    """
+
+    files: str | list[str]
+    geometry: GeometrySpec | None = None
+    merge: Merge = field(default_factory=Merge)
+    test_files: str | list[str] | None = None
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    start: int = 0
+    entries: int | None = None
+    threshold: float | None = None
+    stream: bool = False
+
+    def parts(self, *, seed: int = 0) -> ShowerParts:
+        """Read the showers and divide them.
+
+        Args:
+            seed: of the division.
+
+        Raises:
+            InputError: the showers cannot be read, there are none, the shares make no sense, or
+                showers that stay in their files would have to be merged.
+        """
+        shares = np.array(self.fractions, dtype=float)
+        if shares.shape != (3,) or (shares < 0).any() or not 0 < shares[0] <= shares.sum() <= 1:
+            raise InputError(f"fractions={self.fractions}: wanted shares of 1, the first above 0")
+        source = self._source(self.files)
+        first, last = self.start, len(source)
+        if self.entries is not None:
+            last = min(last, first + self.entries)
+        if first >= last:
+            raise InputError(f"start={first}: {self.files} holds {len(source)} showers")
+        rows = np.arange(first, last)
+        rng = np.random.default_rng(seed_of("division", seed))
+        rng.shuffle(rows)
+        ends = np.round(np.cumsum(shares) / shares.sum() * len(rows)).astype(int)
+        pieces = [np.sort(p) for p in np.split(rows, ends[:-1])]
+        train, validation, test = pieces
+        if self.test_files is not None:
+            train, test = np.sort(np.concatenate([train, test])), rows[:0]
+            judged: Showers | None = self._in_memory(self.test_files)
+        else:
+            judged = self._take(source, test) if len(test) else None
+        held_out = self._part(source, validation) if len(validation) else None
+        return ShowerParts(self._part(source, train), held_out, judged)
+
+    def _geometry(self) -> Geometry | None:
+        if isinstance(self.geometry, Mapping):
+            return Geometry.from_dict(self.geometry)
+        if self.geometry is None:
+            return None
+        return calorimeter.read_geometry(self.geometry)
+
+    def _source(self, files: str | list[str]) -> ShowerSource:
+        if not self.stream:
+            return self._in_memory(files)
+        if self.merge:
+            raise InputError("merge needs showers in memory; leave out stream, or merge the files")
+        return ShowerFiles(files, self._geometry(), threshold=self.threshold)
+
+    def _in_memory(self, files: str | list[str]) -> Showers:
+        showers = calorimeter.read(files, geometry=self._geometry())
+        showers = showers.above(self.threshold)
+        if not self.merge:
+            return showers
+        rings = self.merge.rings
+        return showers.merged(layers=self.merge.layers, sectors=self.merge.sectors, rings=rings)
+
+    def _part(self, source: ShowerSource, rows: np.ndarray) -> ShowerSource:
+        return source[rows] if isinstance(source, Showers) else Part(source, rows)
+
+    def _take(self, source: ShowerSource, rows: np.ndarray) -> Showers:
+        return source[rows]
