@@ -80,6 +80,12 @@ class MADE(nn.Module):
         unit: data are of the unit cube, and shifted to be centred at 0.
         periodic: dimensions that are angles, of period 1 in the unit cube, of 2 pi else. The
             network sees their cosine and sine.
+        dropout: share of the units of each hidden layer but the first that are left out of a
+            training step, in residual blocks of the first of their two layers.
+        narrow: allow fewer units than dimensions. Their degrees are spread evenly, and a dimension
+            no longer sees each one before it by itself.
+        context_layer: let the context in through a layer of its own, whose activations are added to
+            what enters the first one's, as in nflows.
 
     Raises:
         ValueError: the order is no permutation, an angle no dimension, the layers are too few or
@@ -99,6 +105,9 @@ class MADE(nn.Module):
         activation: str = "relu",
         unit: bool = False,
         periodic: Collection[int] = (),
+        dropout: float = 0.0,
+        narrow: bool = False,
+        context_layer: bool = False,
     ) -> None:
         super().__init__()
         self.dimension, self.num_parameters, self.context = dimension, num_parameters, context
@@ -108,13 +117,18 @@ class MADE(nn.Module):
         # No unit can see less than one dimension, unless the context is there to be seen.
         lowest = 0 if context or dimension == 1 else 1
         count = max(dimension - lowest, 1)
-        self._check(layers, count)
-        self.act = ACTIVATIONS[activation]
+        self._check(layers, 1 if narrow else count)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: wanted a share from 0 up to, but not, 1")
+        self.act, self.dropout = ACTIVATIONS[activation], dropout
         position = {d: p for p, d in enumerate(self.order)}
-        seen = [0] * context
+        self.beside = nn.Linear(context, hidden) if context and context_layer else None
+        seen = [0] * (0 if self.beside else context)
         for d in range(dimension):
             seen += [position[d] + 1] * (2 if d in self.periodic else 1)
         degrees = sorted(lowest + unit % count for unit in range(hidden))
+        if hidden < count:
+            degrees = [lowest + unit * count // hidden for unit in range(hidden)]
         # Where the units of each degree begin, in all hidden layers alike.
         self.starts = [sum(degree < k for degree in degrees) for k in range(dimension + 1)]
         self.layers = nn.ModuleList([MaskedLinear(seen, degrees)])
@@ -156,19 +170,24 @@ class MADE(nn.Module):
         """Of data (B, D) and context (B, C) the parameters (B, D, M)."""
         seen = self.inputs(x, range(self.dimension))
         told = self.checked(context, len(x))
-        if told is not None:
+        if told is not None and self.beside is None:
             seen = torch.cat([told, seen], dim=1)
         first, *rest = self.layers
         h = first(seen)  # (B, H)
+        if told is not None and self.beside is not None:
+            h = h + self.act(self.beside(told))
         if self.residual:
             for one, two in zip(rest[::2], rest[1::2], strict=True):
-                h = h + two(self.act(one(self.act(h))))
+                h = h + two(self._dropped(self.act(one(self.act(h)))))
         else:
             h = self.act(h)
             for layer in rest:
-                h = self.act(layer(h))
+                h = self._dropped(self.act(layer(h)))
         parameters: Tensor = self.last(h)  # (B, D M)
         return parameters.view(-1, self.dimension, self.num_parameters)
+
+    def _dropped(self, h: Tensor) -> Tensor:
+        return F.dropout(h, self.dropout, self.training) if self.dropout else h
 
     def inputs(self, x: Tensor, dimensions: Sequence[int]) -> Tensor:
         """What enters of some dimensions, whose columns are ``x``: angles as cosine and sine."""
@@ -234,7 +253,10 @@ class Recursion:
             _Values(layer.in_features, rows, like, self.in_place) for layer in self.linears
         ]
         told = made.checked(context, rows)
-        if told is not None:
+        self.beside: Tensor | None = None
+        if told is not None and made.beside is not None:
+            self.beside = made.act(made.beside(told)).t()  # (H, B)
+        elif told is not None:
             self.values[0].append(told.t())
 
     def parameters(self) -> Tensor:
@@ -277,7 +299,8 @@ class Recursion:
         start, stop = self.made.starts[self.known : self.known + 2]
         seen = self.values[layer].known()
         weight = linear.weight if layer else self.first
-        return torch.addmm(linear.bias[start:stop, None], weight[start:stop, : len(seen)], seen)
+        h = torch.addmm(linear.bias[start:stop, None], weight[start:stop, : len(seen)], seen)
+        return h if layer or self.beside is None else h + self.beside[start:stop]
 
 
 class _Values:

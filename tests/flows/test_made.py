@@ -153,6 +153,71 @@ def test_the_recursion_gives_the_parameters_of_the_whole_pass(
                 recursion.append(x[:, d : d + 1])
 
 
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("hidden", [5, 12])
+@pytest.mark.parametrize("context_layer", [False, True])
+def test_so_does_that_of_a_narrow_network_and_of_one_with_a_layer_for_the_context(
+    residual: bool, grad: bool, hidden: int, context_layer: bool
+) -> None:
+    torch.manual_seed(0)
+    order = torch.randperm(9).tolist()
+    made = MADE(
+        9,
+        4,
+        context=2,
+        hidden=hidden,
+        residual=residual,
+        order=order,
+        narrow=True,
+        context_layer=context_layer,
+    )
+    assert made.last.in_degrees[-1] == (7 if hidden == 5 else 8)
+    made = rough(made).double()
+    x, context = torch.randn(11, 9).double(), torch.randn(11, 2).double()
+    with torch.set_grad_enabled(grad):
+        expected, recursion = made(x, context), made.recursion(x, context)
+        for d in order:
+            torch.testing.assert_close(recursion.parameters(), expected[:, d], rtol=0, atol=1e-14)
+            recursion.append(x[:, d : d + 1])
+
+
+def test_a_layer_for_the_context_is_that_of_nflows_with_the_same_weights() -> None:
+    torch.manual_seed(1)
+    theirs = NflowsMADE(
+        5, 32, context_features=3, num_blocks=1, output_multiplier=2, use_residual_blocks=False
+    ).double()
+    own = MADE(5, 2, context=3, hidden=32, layers=2, context_layer=True).double()
+    assert sum(p.numel() for p in own.parameters()) == sum(p.numel() for p in theirs.parameters())
+    # In nflows the first dimension does not see the context, so that no unit has degree zero. With
+    # its masks the networks are the same function.
+    linears = [theirs.initial_layer, theirs.blocks[0].linear, theirs.final_layer]
+    for mine, linear in zip([*own.layers, own.last], linears, strict=True):
+        mine.weight.data.copy_(linear.weight.data)
+        mine.bias.data.copy_(linear.bias.data)
+        mine.mask = linear.mask > 0
+    assert own.beside is not None
+    own.beside.load_state_dict(theirs.context_layer.state_dict())
+    x, context = torch.randn(50, 5).double(), torch.randn(50, 3).double()
+    expected = theirs(x, context).view(50, 5, 2)
+    torch.testing.assert_close(own(x, context), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_dropout_changes_training_alone_and_nothing_on_the_mean(residual: bool) -> None:
+    torch.manual_seed(0)
+    made = rough(MADE(3, 2, context=1, hidden=64, dropout=0.2, residual=residual))
+    x, context = torch.randn(1, 3).expand(20_000, 3), torch.ones(20_000, 1)
+    several = made(x, context)
+    made.eval()
+    one = made(x[:1], context[:1])
+    torch.testing.assert_close(made(x[:1], context[:1]), one, rtol=0, atol=0)
+    # What follows the units that are dropped is linear. 4.5 sigma: beyond in 4e-5 of all seeds.
+    sigma = several.std(0) / 20_000**0.5
+    assert (sigma[2] > 0).all()
+    assert ((several.mean(0) - one[0]).abs() <= 4.5 * sigma + 1e-6).all()
+
+
 def test_one_dimension_sees_the_context_alone() -> None:
     torch.manual_seed(0)
     made = rough(MADE(1, 2, context=2, hidden=8))
@@ -193,6 +258,8 @@ def test_no_rows_give_no_parameters() -> None:
         ({"order": [0, 1, 1]}, r"order=\[0, 1, 1\] does not have each of the 3 dimensions once"),
         ({"hidden": 1}, "2 layers of width 1 cannot carry 3 dimensions; .* width 2 at least"),
         ({"hidden": 2, "context": 1}, "3 dimensions and a context; .* width 3 at least"),
+        ({"hidden": 0, "narrow": True}, "2 layers of width 0 .* width 1 at least"),
+        ({"dropout": 1.0}, "dropout=1.0: wanted a share from 0"),
         ({"layers": 0}, "0 layers of width 64 .* at least one layer"),
         ({"activation": "rely"}, "no activation 'rely'; nearest: relu"),
         ({"periodic": [3]}, r"periodic=\[3\]: the dimensions are 0 to 2"),
