@@ -1,7 +1,7 @@
 """Showers on their way into a file: parts of a run that are whole, so that it can go on.
 
-A part holds the voxels of some blocks that are not empty, as a sparse array; energies and conditions
-follow from the settings of the run.
+A part holds the voxels of some blocks that are not empty, as a sparse array; energies and
+conditions follow from the settings of the run.
 
 Shapes: B showers, V voxels, H voxels that are not empty.
 """

@@ -172,7 +172,9 @@ def shower_parser() -> ArgumentParser:
     turned = "turn showers about the axis, where the calorimeter is symmetric"
     parser.add_argument("--fit.augment", type=bool | None, default=None, help=turned)
     staged = "arguments for some of the stages alone, {student: {epochs: 20}}"
-    parser.add_argument("--fit.stages", type=dict[str, dict] | None, default=None, help=staged)
+    parser.add_argument(
+        "--fit.stages", type=dict[str, dict[str, Any]] | None, default=None, help=staged
+    )
     return parser
 
 
@@ -236,10 +238,8 @@ def _conditions(showers: Any) -> Conditions:
     """Of a sample; of one in files, from all of it without its voxels."""
     if isinstance(showers, Showers):
         return Conditions.of(showers)
-    pieces = []
-    for begin in range(0, len(showers), 8192):
-        pieces.append(Conditions.of(showers[slice(begin, begin + 8192)]))
-    return Conditions.joined(pieces)
+    firsts = range(0, len(showers), 8192)
+    return Conditions.joined([Conditions.of(showers[a : a + 8192]) for a in firsts])
 
 
 def _evaluated(name: str, parameter: inspect.Parameter) -> Any:

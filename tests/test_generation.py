@@ -71,9 +71,12 @@ def test_a_run_that_was_killed_goes_on(simulator, expected, tmp_path, monkeypatc
         generate(simulator, 300, "2:50", output=tmp_path / "a.hdf5", **OPTIONS)
     assert not (tmp_path / "a.hdf5").exists()
     again = []
-    monkeypatch.setattr(
-        Parts, "write", lambda self, n, v: (again.append(n), write(self, n, v)) and None
-    )
+
+    def told(self, number, voxels):
+        again.append(number)
+        write(self, number, voxels)
+
+    monkeypatch.setattr(Parts, "write", told)
     with pytest.raises(OutputExists, match="another seed: 5, now 6; overwrite drops them"):
         generate(simulator, 300, "2:50", output=tmp_path / "a.hdf5", **{**OPTIONS, "seed": 6})
     path = generate(simulator, 300, "2:50", output=tmp_path / "a.hdf5", **OPTIONS)

@@ -11,7 +11,7 @@ import torch
 
 import hepgen
 from hepgen import simulators
-from hepgen.calorimeter import EnergyRangeWarning, GeometryError, Showers, ShowerError
+from hepgen.calorimeter import EnergyRangeWarning, GeometryError, ShowerError, Showers
 from hepgen.simulators import Simulator
 from tests.simulators.samples import IRREGULAR, REGULAR, made
 from tests.simulators.sizes import SIZES
@@ -98,7 +98,7 @@ def test_particles_of_other_angles_and_kinds_are_learnt_apart(name):
     if name != "ParametrisedShowers":
         other = simulator.sample(6, 20.0, conditions={"theta": 0.2, "pdg": 11})
         assert not np.array_equal(other.voxels, found.voxels)
-    with pytest.raises(ShowerError, match="needs conditions besides the energy.*pdg"):
+    with pytest.raises(ShowerError, match=r"needs conditions besides the energy.*pdg"):
         simulator.sample(6, 20.0, conditions={"theta": 0.2})
     with pytest.raises(ShowerError, match="pdg 13 was not trained on; there are 11, 22"):
         simulator.sample(6, 20.0, conditions={"theta": 0.2, "pdg": 13})
