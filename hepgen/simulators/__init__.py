@@ -5,10 +5,13 @@ from __future__ import annotations
 from hepgen.simulators.batches import ShowerBatch, ShowerBatches
 from hepgen.simulators.conditions import Conditions
 from hepgen.simulators.simulator import Simulator
+from hepgen.simulators.timing import GenerationTime, generation_times
 
 __all__ = [
     "Conditions",
+    "GenerationTime",
     "ShowerBatch",
     "ShowerBatches",
     "Simulator",
+    "generation_times",
 ]
