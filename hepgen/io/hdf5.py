@@ -23,7 +23,7 @@ from hepgen.io.errors import EmptyInput, InputError, MissingFile, MissingName, N
 from hepgen.io.files import FileSpec
 from hepgen.io.memory import number_of_bytes
 
-__all__ = ["Hdf5Source"]
+__all__ = ["Hdf5Source", "readable"]
 
 
 class _Place(NamedTuple):
@@ -53,10 +53,10 @@ class Hdf5Source:
         self.spec = spec
         self.tree_name = tree or spec.tree
         self.where = f"group {self.tree_name!r} of {spec.name}" if self.tree_name else spec.name
-        with _readable(spec.path):
+        with readable(spec.path):
             self.file = h5py.File(spec.path, "r")
         try:
-            with _readable(spec.path):
+            with readable(spec.path):
                 self._places, self.num_entries = self._find(self._group())
         except BaseException:
             self.file.close()
@@ -77,7 +77,7 @@ class Hdf5Source:
         """The values of some columns for rows start <= i < stop; see `RootSource.read`."""
         blocks: dict[tuple[str, str | None], Values] = {}
         columns: dict[str, Column] = {}
-        with _readable(f"{self.where} (entries {start} to {stop})"):
+        with readable(f"{self.where} (entries {start} to {stop})"):
             for name in names:
                 place = self._places[name]
                 block = (place.dataset, place.field)
@@ -164,7 +164,16 @@ def _strings(pickled: bytes) -> list[str]:
 
 
 @contextlib.contextmanager
-def _readable(where: str) -> Iterator[None]:
+def readable(where: str) -> Iterator[None]:
+    """Turn what h5py raises on a missing, foreign, cut or damaged file into errors that say so.
+
+    Args:
+        where: what is being read, for the message.
+
+    Raises:
+        MissingFile: there is no such file.
+        NotReadable: anything else that goes wrong inside.
+    """
     try:
         yield
     except (InputError, MemoryError):

@@ -1,0 +1,245 @@
+"""Reading and writing showers, whatever the format, in memory or as a stream.
+
+Shapes: B showers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepgen.calorimeter.binning import GeometryLike
+from hepgen.calorimeter.challenge import ChallengeFile, Float
+from hepgen.calorimeter.challenge_writer import ChallengeWriter
+from hepgen.calorimeter.errors import GeometryError, ShowerError
+from hepgen.calorimeter.geometry import Geometry
+from hepgen.calorimeter.showers import Showers
+from hepgen.calorimeter.units import Unit
+from hepgen.io.errors import NotReadable
+from hepgen.io.files import Files, FileSpec, expand
+
+__all__ = ["ShowerFiles", "iterate", "read", "write"]
+
+HDF5 = (".hdf5", ".h5", ".hdf")
+
+
+class ShowerFiles:
+    """Showers in files, read when they are asked for: samples larger than memory.
+
+    Files are one after the other, as given. What is asked for is read piece by piece in the order
+    of the file, so that neighbours cost little; showers far apart cost a chunk of the file each.
+
+    Args:
+        files: a path, a glob, or several; ``*.hdf5`` in the layout of the CaloChallenge.
+        geometry: a geometry, the name of one ("ds2") or a file of one. If not given, it is what the
+            files carry, else that of the CaloChallenge with as many voxels.
+        names: our name -> that of the file; see `ChallengeFile`.
+        unit: of the energies; see `ChallengeFile`.
+        conditions: names of the conditions that are wanted; see `ChallengeFile`.
+        axes: of the voxels; see `ChallengeFile`.
+        dtype: of the voxels in memory; see `ChallengeFile`.
+
+    Attributes:
+        geometry: of the voxels.
+
+    Raises:
+        InputError: as `ChallengeFile`, or files of different calorimeters.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        geometry: GeometryLike | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+        unit: Unit | None = None,
+        conditions: Sequence[str] | None = None,
+        axes: str | None = None,
+        dtype: Float = "float32",
+    ) -> None:
+        self._files = [
+            _opened(
+                spec,
+                geometry,
+                names=names,
+                unit=unit,
+                conditions=conditions,
+                axes=axes,
+                dtype=dtype,
+            )
+            for spec in expand(files)
+        ]
+        self.geometry: Geometry = self._files[0].geometry
+        for other in self._files[1:]:
+            if not self.geometry.same_voxels(other.geometry):
+                raise GeometryError(
+                    f"{self._files[0].path} is in {self.geometry}, "
+                    f"{other.path} in {other.geometry}"
+                )
+        self._starts = np.cumsum([0, *map(len, self._files)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, which: slice | NDArray[np.integer[Any]] | Sequence[int]) -> Showers:
+        """Some of the showers, in memory.
+
+        Args:
+            which: a slice with a positive step, numbers that rise, or a mask.
+
+        Raises:
+            IndexError: a number that is not there, or numbers that do not rise.
+            InputError: a file cannot be read there, or holds what is no shower.
+        """
+        rows = self._rows(which)
+        pieces = [self._piece(begin, rows[a:b]) for begin, a, b in self._groups(rows)]
+        return Showers.joined(pieces)
+
+    def _rows(self, which: Any) -> NDArray[np.int64]:
+        if isinstance(which, slice):
+            rows = np.arange(len(self))[which]
+        else:
+            rows = np.asarray(which)
+            if rows.dtype == bool:
+                if rows.shape != (len(self),):
+                    raise IndexError(f"mask of shape {rows.shape}; there are {len(self)} showers")
+                rows = np.flatnonzero(rows)
+            elif rows.size == 0:
+                rows = rows.astype(np.int64)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise IndexError(f"wanted a slice, rising numbers or a mask of showers, got {which!r}")
+        if len(rows) and (rows[0] < 0 or rows[-1] >= len(self) or np.any(np.diff(rows) < 0)):
+            raise IndexError(f"wanted rising numbers from 0 to {len(self) - 1} of showers in files")
+        found: NDArray[np.int64] = rows.astype(np.int64)
+        return found
+
+    def _groups(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+        """(file, begin, end) of rows that are of one file."""
+        if not len(rows):
+            yield 0, 0, 0
+        edges = np.searchsorted(rows, self._starts)
+        for number, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            if a < b:
+                yield number, int(a), int(b)
+
+    def _piece(self, number: int, rows: NDArray[np.int64]) -> Showers:
+        file = self._files[number]
+        local = rows - self._starts[number]
+        if not len(local):
+            return file.read(0, 0)
+        # A gap of more than a chunk is worth a jump.
+        jumps = np.flatnonzero(np.diff(local) > file.chunk) + 1
+        spans = np.split(local, jumps)
+        found = []
+        for span in spans:
+            start, stop = int(span[0]), int(span[-1]) + 1
+            read = file.read(start, stop)
+            found.append(read if len(span) == stop - start else read[span - start])
+        return found[0] if len(found) == 1 else Showers.joined(found)
+
+
+def read(
+    files: Files,
+    geometry: GeometryLike | None = None,
+    *,
+    start: int | None = None,
+    stop: int | None = None,
+    names: Mapping[str, str] | None = None,
+    unit: Unit | None = None,
+    conditions: Sequence[str] | None = None,
+    axes: str | None = None,
+    dtype: Float = "float32",
+) -> Showers:
+    """Showers of files, in memory.
+
+    Args:
+        files: see `ShowerFiles`.
+        geometry: likewise.
+        start: first shower, counted over all files.
+        stop: shower after the last.
+        names: see `ShowerFiles`.
+        unit: likewise.
+        conditions: likewise.
+        axes: likewise.
+        dtype: likewise.
+
+    Raises:
+        InputError: see `ShowerFiles`.
+    """
+    found = ShowerFiles(
+        files,
+        geometry,
+        names=names,
+        unit=unit,
+        conditions=conditions,
+        axes=axes,
+        dtype=dtype,
+    )
+    return found[start:stop]
+
+
+def iterate(
+    files: Files, geometry: GeometryLike | None = None, *, size: int = 1000, **options: Any
+) -> Iterator[Showers]:
+    """Showers of files, piece by piece.
+
+    Args:
+        files: see `ShowerFiles`.
+        geometry: likewise.
+        size: showers of a piece; the last has what is left.
+        **options: as of `ShowerFiles`.
+
+    Yields:
+        Showers, in order.
+
+    Raises:
+        InputError: see `ShowerFiles`.
+    """
+    if size < 1:
+        raise ShowerError(f"size={size}: wanted 1 at least")
+    found = ShowerFiles(files, geometry, **options)
+    for start in range(0, len(found), size):
+        yield found[start : start + size]
+
+
+def write(
+    path: str | os.PathLike[str],
+    showers: Showers,
+    *,
+    overwrite: bool = False,
+    dtype: Float = "float32",
+) -> Path:
+    """Write showers, whole or not at all.
+
+    Args:
+        path: ``*.hdf5`` for the layout of the CaloChallenge.
+        showers: what to write.
+        overwrite: whether a file of that name may be replaced.
+        dtype: of energies in the file.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputExists: the file exists and ``overwrite`` is false.
+        MissingFile: there is no such folder.
+        NotReadable: a suffix of no format that hepgen writes.
+        OSError: the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in HDF5:
+        raise NotReadable(f"{path}: wanted the name of a file that ends in {', '.join(HDF5)}")
+    with ChallengeWriter(path, showers.geometry, overwrite=overwrite, dtype=dtype) as writer:
+        writer.extend(showers)
+    return Path(path)
+
+
+def _opened(spec: FileSpec, geometry: GeometryLike | None, **options: Any) -> ChallengeFile:
+    if spec.format != "hdf5":
+        raise NotReadable(f"{spec.path} is {spec.format}; showers are read from {', '.join(HDF5)}")
+    return ChallengeFile(spec.path, geometry, **options)
