@@ -1,7 +1,7 @@
 r"""Probabilities by any rising function of the score, the one that fits best.
 
 B. Zadrozny and C. Elkan, "Transforming classifier scores into accurate multiclass probability
-estimates", KDD 2002; pool adjacent violators: M. Ayer et al., Ann. Math. Statist. 26 (1955) 641.
+estimates", KDD 2002.
 
 Shapes: B jets, K classes, S scores, R knots.
 """
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepgen.certainty.certain import Certain, Prediction, labelled
 from hepgen.data import PackedJets
+from hepgen.metrics.isotonic import isotonic_regression
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -25,58 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Isotonic", "isotonic_regression"]
 
 Doubles = NDArray[np.float64]
-
-
-def isotonic_regression(
-    x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None
-) -> tuple[Doubles, Doubles]:
-    """The rising function that is nearest to y in the sense of least squares.
-
-    Args:
-        x: shape (B,).
-        y: shape (B,).
-        weights: positive, shape (B,).
-
-    Returns:
-        Knots (R,) and values there (R,); the function is linear in between and constant outside.
-
-    Raises:
-        ValueError: no values, or shapes that differ, or weights that are not positive.
-    """
-    places, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    weight = np.ones(places.shape) if weights is None else np.asarray(weights, np.float64)
-    if places.ndim != 1 or not len(places) or {values.shape, weight.shape} != {places.shape}:
-        raise ValueError(
-            f"wanted equally many x, y and weights, not {places.shape}, {values.shape}, "
-            f"{weight.shape}"
-        )
-    if not (weight > 0).all():
-        raise ValueError("weights should be positive")
-    knots, index = np.unique(places, return_inverse=True)
-    total = np.bincount(index, weight)
-    mean = np.bincount(index, weight * values) / total
-    fitted = _pooled(mean.tolist(), total.tolist())
-    # Of equal values in a row the ends tell all.
-    inner = (fitted[1:-1] == fitted[:-2]) & (fitted[1:-1] == fitted[2:])
-    kept = np.concatenate([[True], ~inner, [True]])[: len(knots)]
-    return knots[kept], fitted[kept]
-
-
-def _pooled(mean: list[float], weight: list[float]) -> Doubles:
-    """Pool adjacent violators: blocks are merged as long as one is not above the one before."""
-    values: list[float] = []
-    weights: list[float] = []
-    sizes: list[int] = []
-    for value, w in zip(mean, weight, strict=True):
-        size = 1
-        while values and values[-1] >= value:
-            before = weights.pop()
-            value = (values.pop() * before + value * w) / (before + w)
-            w, size = w + before, size + sizes.pop()
-        values.append(value)
-        weights.append(w)
-        sizes.append(size)
-    return np.repeat(values, sizes)
 
 
 @final
