@@ -36,6 +36,13 @@ from hepgen.metrics.multiclass import (
     one_vs_one,
     one_vs_rest,
 )
+from hepgen.metrics.resolution import (
+    EnergyBins,
+    ResolutionFit,
+    energy_edges,
+    resolution_fit,
+    response_in_bins,
+)
 from hepgen.metrics.roc import Roc, roc
 from hepgen.metrics.samples import drop_unscored
 from hepgen.metrics.sculpting import jensen_shannon, mass_edges, mass_sculpting
@@ -48,9 +55,11 @@ __all__ = [
     "Comparison",
     "ComparisonRow",
     "Confusion",
+    "EnergyBins",
     "Estimate",
     "Evaluation",
     "Reliability",
+    "ResolutionFit",
     "Roc",
     "Separation",
     "Spectrum",
@@ -68,6 +77,7 @@ __all__ = [
     "effective_sample_size",
     "efficiency",
     "efficiency_in_bins",
+    "energy_edges",
     "expected_calibration_error",
     "in_bins",
     "jensen_shannon",
@@ -81,6 +91,8 @@ __all__ = [
     "pareto_k",
     "reliability",
     "replicas",
+    "resolution_fit",
+    "response_in_bins",
     "roc",
     "signal_efficiency",
     "summarise",
