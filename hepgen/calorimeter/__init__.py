@@ -3,7 +3,11 @@
 Nothing here knows torch. Energies are in GeV, lengths in mm.
 """
 
+from hepgen.calorimeter.binning import read_geometry, write_geometry
+from hepgen.calorimeter.challenge_geometries import named_geometry
+from hepgen.calorimeter.challenge_writer import ChallengeWriter
 from hepgen.calorimeter.errors import EnergyRangeWarning, GeometryError, ShowerError
+from hepgen.calorimeter.files import ShowerFiles, iterate, read, write
 from hepgen.calorimeter.geometry import Geometry, Layer
 from hepgen.calorimeter.observables import (
     feature_names,
@@ -17,17 +21,25 @@ from hepgen.calorimeter.observables import (
 from hepgen.calorimeter.showers import Showers
 
 __all__ = [
+    "ChallengeWriter",
     "EnergyRangeWarning",
     "Geometry",
     "GeometryError",
     "Layer",
     "ShowerError",
+    "ShowerFiles",
     "Showers",
     "feature_names",
     "fpd_features",
     "high_level_features",
+    "iterate",
     "layer_labels",
     "low_level_features",
+    "named_geometry",
     "observable_names",
     "observables",
+    "read",
+    "read_geometry",
+    "write",
+    "write_geometry",
 ]

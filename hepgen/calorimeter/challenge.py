@@ -148,7 +148,7 @@ class ChallengeFile:
         # In pieces that end where chunks do, so that nothing is unpacked twice.
         edges = [start, *range(start // step * step + step, stop, step), stop]
         for a, b in pairwise(edges):
-            piece = dataset[a:b].reshape(b - a, -1).astype(wider, copy=False)
+            piece = dataset[a:b].reshape(b - a, found.shape[1]).astype(wider, copy=False)
             piece = piece if self._order is None else piece[:, self._order]
             # Casting only once it is divided: a float64 file is rounded once.
             found[a - start : b - start] = piece / wider.type(self._divisors[VOXELS])

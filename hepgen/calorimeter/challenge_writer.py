@@ -209,10 +209,10 @@ def _columns(showers: Showers, dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
     for name in showers.conditions:
         if name in own:
             raise ShowerError(f"a condition cannot be called {name!r} in a file of showers")
-    voxels = showers.voxels
+    voxels, wider = showers.voxels, np.result_type(showers.voxels.dtype, dtype)
     columns: dict[str, NDArray[Any]] = {
         ENERGY: (showers.incident_energy[:, None] * MEV).astype(dtype),
-        VOXELS: (voxels * voxels.dtype.type(MEV)).astype(dtype, copy=False),
+        VOXELS: (voxels.astype(wider, copy=False) * wider.type(MEV)).astype(dtype, copy=False),
         **showers.conditions,
     }
     if showers.event is not None:

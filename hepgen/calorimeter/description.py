@@ -64,7 +64,7 @@ def layers_of(content: Mapping[str, Any]) -> tuple[Layer, ...]:
             edges = tuple(map(float, one["r_edges"]))
             sectors = _whole(one.get("num_alpha", 1), "num_alpha")
             for i in range(_whole(one.get("repeat", 1), "repeat")):
-                depth = None if z is None else float(z) + i * float(pitch or 0)
+                depth = None if z is None else _depth(float(z), i, float(pitch or 0))
                 found.append(Layer(edges, sectors, int(first) + i, depth))
         except (TypeError, ValueError) as error:
             if isinstance(error, GeometryError):
@@ -95,11 +95,16 @@ def _continues(group: dict[str, Any], one: Mapping[str, Any]) -> bool:
     if one["z"] is not None:
         pitch = group.get("pitch", round(one["z"] - group["z"], 9))
         # Depths have to come back bit for bit.
-        if group["z"] + count * pitch != one["z"]:
+        if _depth(group["z"], count, pitch) != one["z"]:
             return False
         group["pitch"] = pitch
     group["repeat"] = count + 1
     return True
+
+
+def _depth(first: float, i: int, pitch: float) -> float:
+    """Depth of one of several layers, without the last bits that multiplication leaves."""
+    return round(first + i * pitch, 9) if i else first
 
 
 def _number(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,7 @@ class ShowerFiles:
         for other in self._files[1:]:
             if not self.geometry.same_voxels(other.geometry):
                 raise GeometryError(
-                    f"{self._files[0].path} is in {self.geometry}, "
-                    f"{other.path} in {other.geometry}"
+                    f"{self._files[0].path} is in {self.geometry}, {other.path} in {other.geometry}"
                 )
         self._starts = np.cumsum([0, *map(len, self._files)])
 
@@ -123,7 +123,7 @@ class ShowerFiles:
         if not len(rows):
             yield 0, 0, 0
         edges = np.searchsorted(rows, self._starts)
-        for number, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for number, (a, b) in enumerate(pairwise(edges)):
             if a < b:
                 yield number, int(a), int(b)
 

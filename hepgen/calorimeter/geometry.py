@@ -37,7 +37,8 @@ class Layer:
         z: depth of its middle along the shower axis, in mm; None if it is not known.
 
     Raises:
-        GeometryError: radii that are fewer than two, negative or do not grow; no sectors.
+        GeometryError: radii that are fewer than two, negative or do not grow; no sectors; a depth
+            that is no number.
     """
 
     r_edges: tuple[float, ...]
@@ -55,6 +56,8 @@ class Layer:
             raise GeometryError(f"{told}: radii should grow, got {list(edges)}")
         if self.num_alpha < 1:
             raise GeometryError(f"{told}: wanted one sector at least, got {self.num_alpha}")
+        if self.z is not None and not math.isfinite(self.z):
+            raise GeometryError(f"{told}: wanted a depth in mm, or None, got {self.z}")
 
     @property
     def num_r(self) -> int:
@@ -277,7 +280,8 @@ class Geometry:
         """
         from hepgen.calorimeter.description import layers_of, plain_fields
 
-        return cls(layers=layers_of(content), **plain_fields(content))
+        fields = plain_fields(content)
+        return cls(layers=layers_of(content), **fields)
 
 
 def _ring_edges(num_r: int, rings: Sequence[int] | int) -> list[int]:

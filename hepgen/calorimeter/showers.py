@@ -105,7 +105,12 @@ class Showers:
 
         Args:
             which: a slice, numbers or a mask.
+
+        Raises:
+            IndexError: one number, as one shower is no sample; ``showers[3:4]`` is.
         """
+        if isinstance(which, (int, np.integer)):
+            raise IndexError(f"wanted a slice, numbers or a mask, such as [3:4]; got {which!r}")
         return replace(
             self,
             incident_energy=self.incident_energy[which],
@@ -170,6 +175,8 @@ class Showers:
         Raises:
             GeometryError: they are not.
         """
+        if self.geometry.same_voxels(coarse):
+            return replace(self, geometry=coarse)
         target = self.geometry.voxels_in(coarse)
         order = np.argsort(target, kind="stable")
         firsts = np.searchsorted(target[order], np.arange(coarse.num_voxels))

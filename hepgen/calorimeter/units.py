@@ -26,8 +26,9 @@ PER_GEV = {"eV": 1e9, "keV": 1e6, "MeV": 1e3, "GeV": 1.0, "TeV": 1e-3}
 # Showers leave from half a percent (what is measured in some sampling calorimeters, not
 # calibrated) to twice of the energy of their particle.
 LEAST_RESPONSE, GREATEST_RESPONSE = 3e-3, 30.0
-# In GeV: nobody simulates showers softer than this.
-SOFTEST = 0.05
+# In GeV: nobody simulates only showers softer than this; and few only softer than that, and then
+# not with most voxels below the threshold.
+SOFTEST, SOFT = 0.05, 2.0
 
 
 def per_gev(unit: str) -> float:
@@ -107,9 +108,9 @@ def check_units(
             "such as unit={'incident_energies': 'GeV', 'showers': 'MeV'}"
         )
     hits = voxels[voxels > 0]
-    below = threshold > 0 and float(np.mean(hits < 0.1 * threshold)) > 0.5
+    below = threshold > 0 and float(np.mean(hits < threshold)) > 0.5
     most = float(incident_energy.max())
-    if most < SOFTEST or (below and most < 2):
+    if most < SOFTEST or (below and most < SOFT):
         raise ShowerError(
             f"{where}: the greatest incident energy is {most:.3g} GeV if the file is in MeV, as is "
             f"usual. It looks as if the file is in GeV; {way_out}"
