@@ -31,8 +31,7 @@ from hepgen.simulators.symmetry import turns
 
 __all__ = ["RECIPES", "Preprocessing"]
 
-# Arguments of Preprocessing that the papers use; the noise of CaloFlow is 1 keV, 1e-8 of its unit of
-# 100 GeV.
+# Arguments of Preprocessing that the papers use; the noise of CaloFlow is 1 keV, 1e-8 of 100 GeV.
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "CaloFlow": {
         "noise": 1e-6,
@@ -57,6 +56,8 @@ CHUNK, SEED = 512, 20231214
 # A voxel so much below the threshold is one at the threshold that was rounded: logits of float32
 # have a relative error of 5e-7 times their size, 14, on the way there and back.
 ROUNDING = 2e-5
+# Share of a voxel that gets all of its layer, as no other is above the threshold.
+SMALLEST = 1e-30
 
 
 @final
@@ -97,6 +98,7 @@ class Preprocessing(nn.Module):
     x_mean: Tensor
     x_std: Tensor
     layer_of: Tensor
+    starts: Tensor
 
     def __init__(
         self,
@@ -137,6 +139,7 @@ class Preprocessing(nn.Module):
         self.register_buffer("x_std", torch.ones(voxels))
         # Not kept in files: the geometry tells it.
         self.register_buffer("layer_of", torch.from_numpy(geometry.layer_of), persistent=False)
+        self.register_buffer("starts", torch.from_numpy(geometry.starts[:-1]), persistent=False)
 
     @torch.no_grad()
     def fit(self, showers: Showers) -> Preprocessing:
@@ -255,14 +258,13 @@ class Preprocessing(nn.Module):
         if self.noise_in == "all":
             lowest = torch.maximum(lowest, self._width(layers, incident))
         cut = self.spread(lowest * (1 - ROUNDING) / layers.clamp(min=_tiny(layers)))
-        # The greatest of a layer stays. Where the others have more than the layer, all get less,
-        # and some of them too little.
-        cut = torch.minimum(cut, self.spread(self._greatest(share)))
-        share = torch.where(share >= cut, share, 0)
+        greatest = self._greatest(x)
+        share = torch.where(greatest, share.clamp(min=SMALLEST), share)
+        share = torch.where((share >= cut) | greatest, share, 0)
+        # Where the others have more than the layer, all get less, and some of them too little.
         share = share / self.spread(self.sums(share).clamp(min=1))
-        cut = torch.minimum(cut, self.spread(self._greatest(share)))
-        share = torch.where(share >= cut, share, 0)
-        voxels = share * self.spread(layers / self.sums(share).clamp(min=_tiny(layers)))
+        share = torch.where((share >= cut) | greatest, share, 0)
+        voxels = share * self.spread(layers / self.sums(share))
         return torch.where(voxels > 0, torch.maximum(voxels, floor), voxels)
 
     def layers(self, u: Tensor, incident_energy: Tensor) -> Tensor:
@@ -316,11 +318,15 @@ class Preprocessing(nn.Module):
             return wide.reshape(len(layers), self.geometry.num_voxels)
         return layers.index_select(1, self.layer_of)
 
-    def _greatest(self, values: Tensor) -> Tensor:
-        """(B, L) of (B, V)."""
+    def _greatest(self, x: Tensor) -> Tensor:
+        """Truth values (B, V), one of each layer true: its greatest voxel, the first of several."""
         if self.regular:
-            return values.view(len(values), len(self.sizes), self.sizes[0]).amax(2)
-        return torch.stack([part.amax(1) for part in torch.split(values, self.sizes, 1)], dim=1)
+            found = x.view(len(x), len(self.sizes), self.sizes[0]).argmax(2)
+        else:
+            parts = torch.split(x, self.sizes, 1)
+            found = torch.stack([part.argmax(1) for part in parts], dim=1)
+        empty = torch.zeros_like(x, dtype=torch.bool)
+        return empty.scatter(1, found + self.starts, True)
 
     def _floor(self, incident: Tensor) -> Tensor:
         """Energy below which a voxel or a layer is empty, (B, 1)."""
