@@ -92,7 +92,8 @@ def fit_stages(
     _check_names(type(simulator).__name__, modules, settings, stages)
     histories = {}
     for name, module in modules.items():
-        chosen = {**simulator.defaults, **settings, **stages.get(name, {})}
+        own = getattr(module, "defaults", {})
+        chosen = {**simulator.defaults, **own, **settings, **stages.get(name, {})}
         batch_size = chosen.pop("batch_size", 256)
         turned = chosen.pop("augment", augment)
         single = len(modules) == 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 SIZES: dict[str, dict[str, Any]] = {
-    "CaloFlow": {},
+    "CaloFlow": {"num_transforms": 2, "hidden": 32, "energy_transforms": 2, "energy_hidden": 16},
     "CaloINN": {},
     "CaloMatching": {},
-    "CaloVAE": {},
+    "CaloVAE": {"latent": 4, "width": 8, "trunk": 16, "flow_hidden": 16, "warmup": 5},
     "ParametrisedShowers": {},
 }
