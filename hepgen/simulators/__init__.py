@@ -5,17 +5,27 @@ from __future__ import annotations
 from hepgen.simulators.batches import ShowerBatch, ShowerBatches
 from hepgen.simulators.calo_flow import CaloFlow
 from hepgen.simulators.calo_vae import CaloVAE
+from hepgen.simulators.classifier_test import ClassifierTest, classifier_test
 from hepgen.simulators.conditions import Conditions
+from hepgen.simulators.discriminator import DenseDiscriminator
+from hepgen.simulators.log_posterior import LogPosterior, log_posterior
+from hepgen.simulators.residual_discriminator import ResidualDiscriminator
 from hepgen.simulators.simulator import Simulator
 from hepgen.simulators.timing import GenerationTime, generation_times
 
 __all__ = [
     "CaloFlow",
     "CaloVAE",
+    "ClassifierTest",
     "Conditions",
+    "DenseDiscriminator",
     "GenerationTime",
+    "LogPosterior",
+    "ResidualDiscriminator",
     "ShowerBatch",
     "ShowerBatches",
     "Simulator",
+    "classifier_test",
     "generation_times",
+    "log_posterior",
 ]
