@@ -7,7 +7,7 @@ from typing import Any
 SIZES: dict[str, dict[str, Any]] = {
     "CaloFlow": {"num_transforms": 2, "hidden": 32, "energy_transforms": 2, "energy_hidden": 16},
     "CaloINN": {},
-    "CaloMatching": {},
+    "CaloMatching": {"width": 16, "depth": 1, "heads": 2, "steps": 2, "distil": True},
     "CaloVAE": {"latent": 4, "width": 8, "trunk": 16, "flow_hidden": 16, "warmup": 5},
     "ParametrisedShowers": {},
 }
