@@ -22,14 +22,14 @@ Shapes: B showers, L layers, V voxels, R radii, F features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hepgen.calorimeter.errors import ShowerError
 from hepgen.calorimeter.geometry import Geometry
+from hepgen.calorimeter.shower_sums import HITS, RR, XX, YY, Floats, R, ShowerSums, X, Y, ratio
 from hepgen.calorimeter.showers import Showers
 from hepgen.io.errors import nearest_names
 
@@ -43,82 +43,12 @@ __all__ = [
     "observables",
 ]
 
-Floats: TypeAlias = NDArray[np.float64]
-# Sums over the voxels of a layer: of e, x e, y e, x^2 e, y^2 e, r e, r^2 e, 1.
-ENERGY, X, Y, XX, YY, R, RR, HITS = range(8)
 CONTAINED = 0.9
 MEV = 1000.0
 
 
-class _Sums:
-    """Everything that is summed over voxels, in one pass; observables are formulas of it."""
-
-    def __init__(self, showers: Showers) -> None:
-        geometry = showers.geometry
-        self.geometry, self.incident_energy = geometry, showers.incident_energy
-        outer = np.concatenate([np.tile(e.r_edges[1:], e.num_alpha) for e in geometry.layers])
-        inner = np.concatenate([np.tile(e.r_edges[:-1], e.num_alpha) for e in geometry.layers])
-        first = np.array([e.r_edges[0] for e in geometry.layers])[geometry.layer_of]
-        self.radii, ring = np.unique(outer, return_inverse=True)
-        self.innermost = float(inner.min())
-        self.layers: Floats
-        self.rings: Floats
-        self.others: Floats
-        self.layers, self.rings, self.others = _sum_voxels(
-            np.ascontiguousarray(showers.voxels),
-            geometry.starts,
-            np.stack([geometry.x, geometry.y, geometry.r]),
-            ring.astype(np.int64).reshape(-1),
-            inner == first,
-            _cut(geometry),
-        )
-        self.energies: Floats = self.layers[:, :, ENERGY]
-        self.total: Floats = self.energies.sum(axis=1)
-
-    def mean(self, layer: int | None, what: int) -> Floats:
-        """Energy-weighted mean of a coordinate in a layer, or in all of them."""
-        sums = self.layers.sum(axis=1) if layer is None else self.layers[:, layer]
-        return _ratio(sums[:, what], sums[:, ENERGY])
-
-    def width(self, layer: int | None, what: int, square: int) -> Floats:
-        """Square root of the variance of a coordinate."""
-        variance = self.mean(layer, square) - self.mean(layer, what) ** 2
-        return np.sqrt(np.maximum(variance, 0))
-
-    def depth(self, places: Floats) -> Floats:
-        """Mean depth."""
-        return _ratio(self.energies @ places, self.total)
-
-    def depth_spread(self, places: Floats) -> Floats:
-        """Square root of the variance of the depth."""
-        # About the middle of the calorimeter, as squares of large numbers cancel.
-        centred = places - places.mean()
-        variance = self.depth(centred**2) - self.depth(centred) ** 2
-        return np.sqrt(np.maximum(variance, 0))
-
-    def radius(self, share: float) -> Floats:
-        """Radius within which a share of the energy is, interpolated between edges of rings."""
-        edges = np.concatenate([[self.innermost], self.radii])
-        inside = np.cumsum(np.pad(self.rings, ((0, 0), (1, 0))), axis=1)
-        wanted = share * inside[:, -1]
-        at = np.argmax(inside >= wanted[:, None], axis=1).clip(1)
-        rows = np.arange(len(inside))
-        below, above = inside[rows, at - 1], inside[rows, at]
-        part = _ratio(wanted - below, above - below)
-        radius: Floats = edges[at - 1] + part * (edges[at] - edges[at - 1])
-        return np.where(self.total > 0, radius, 0.0)
-
-    def sparsity(self, layer: int | None) -> Floats:
-        """Share of empty voxels."""
-        starts = self.geometry.starts
-        voxels = starts[-1] if layer is None else starts[layer + 1] - starts[layer]
-        hits = self.layers[:, :, HITS]
-        filled: Floats = (hits.sum(axis=1) if layer is None else hits[:, layer]) / voxels
-        return 1 - filled
-
-
 # Of the whole shower.
-WHOLE: dict[str, Callable[[_Sums], Floats]] = {
+WHOLE: dict[str, Callable[[ShowerSums], Floats]] = {
     "incident_energy": lambda s: s.incident_energy,
     "total_energy": lambda s: s.total,
     "response": lambda s: s.total / s.incident_energy,
@@ -127,23 +57,23 @@ WHOLE: dict[str, Callable[[_Sums], Floats]] = {
     "depth_mm": lambda s: s.depth(_depths(s.geometry)),
     "depth_spread_mm": lambda s: s.depth_spread(_depths(s.geometry)),
     "peak_layer": lambda s: s.energies.argmax(axis=1).astype(np.float64),
-    "peak_share": lambda s: _ratio(s.energies.max(axis=1), s.total),
+    "peak_share": lambda s: ratio(s.energies.max(axis=1), s.total),
     "centre_x": lambda s: s.mean(None, X),
     "centre_y": lambda s: s.mean(None, Y),
     "centre_r": lambda s: s.mean(None, R),
     "width_r": lambda s: s.width(None, R, RR),
     "radius_90": lambda s: s.radius(CONTAINED),
-    "core_share": lambda s: _ratio(s.others[:, 2], s.total),
+    "core_share": lambda s: ratio(s.others[:, 2], s.total),
     "num_hits": lambda s: s.layers[:, :, HITS].sum(axis=1),
-    "effective_hits": lambda s: _ratio(s.total**2, s.others[:, 0]),
+    "effective_hits": lambda s: ratio(s.total**2, s.others[:, 0]),
     "sparsity": lambda s: s.sparsity(None),
     "largest_voxel": lambda s: s.others[:, 1],
-    "largest_share": lambda s: _ratio(s.others[:, 1], s.total),
+    "largest_share": lambda s: ratio(s.others[:, 1], s.total),
 }
 # Of one layer.
-LAYER: dict[str, Callable[[_Sums, int], Floats]] = {
+LAYER: dict[str, Callable[[ShowerSums, int], Floats]] = {
     "energy": lambda s, i: s.energies[:, i],
-    "share": lambda s, i: _ratio(s.energies[:, i], s.total),
+    "share": lambda s, i: ratio(s.energies[:, i], s.total),
     "sparsity": lambda s, i: s.sparsity(i),
     "centre_x": lambda s, i: s.mean(i, X),
     "centre_y": lambda s, i: s.mean(i, Y),
@@ -224,7 +154,7 @@ def observables(showers: Showers, names: Sequence[str] | None = None) -> dict[st
         if name not in known:
             near = ", ".join(nearest_names(name, known))
             raise ShowerError(f"no observable {name!r} in {showers.geometry}; nearest: {near}")
-    sums = _Sums(showers)
+    sums = ShowerSums(showers)
     table = _table(showers.geometry)
     return {name: table[name](sums) for name in wanted}
 
@@ -265,7 +195,7 @@ def high_level_features(showers: Showers) -> Floats:
     Returns:
         Shape (B, F), in the order of `feature_names`.
     """
-    sums, table = _Sums(showers), _table(showers.geometry)
+    sums, table = ShowerSums(showers), _table(showers.geometry)
     divisors: dict[str, float | None] = {}
     for what, divisor in HIGH:
         kind = what.removesuffix("_layer")
@@ -323,17 +253,6 @@ def low_level_features(showers: Showers, normalised: bool = False) -> NDArray[np
     return features
 
 
-def _cut(geometry: Geometry) -> float:
-    """As `Showers.above` cuts: numbers of files are rounded."""
-    return geometry.threshold * (1 - 1e-6)
-
-
-def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
-    """The ratio, 0 where there is nothing to divide by."""
-    ratio: Floats = np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0)
-    return ratio
-
-
 def _numbers(geometry: Geometry) -> Floats:
     return np.arange(geometry.num_layers, dtype=np.float64)
 
@@ -352,50 +271,10 @@ def _of_kind(geometry: Geometry, kind: str) -> list[str]:
     ]
 
 
-def _table(geometry: Geometry) -> dict[str, Callable[[_Sums], Floats]]:
+def _table(geometry: Geometry) -> dict[str, Callable[[ShowerSums], Floats]]:
     """Name -> formula of all observables."""
     found = dict(WHOLE)
     for kind, formula in LAYER.items():
         for i, label in enumerate(layer_labels(geometry)):
             found[f"{kind}_layer_{label}"] = lambda s, f=formula, i=i: f(s, i)  # type: ignore[misc]
     return found
-
-
-@njit(cache=True, nogil=True)
-def _sum_voxels(
-    voxels: NDArray[np.floating[Any]],
-    starts: NDArray[np.int64],
-    places: Floats,
-    ring: NDArray[np.int64],
-    core: NDArray[np.bool_],
-    cut: float,
-) -> tuple[Floats, Floats, Floats]:
-    """Sums of each layer (B, L, 8) and ring (B, R); sum e^2, largest e and sum in the core (B, 3).
-
-    The coordinates are x, y, r, shape (3, V).
-    """
-    size, num_layers = len(voxels), len(starts) - 1
-    layers = np.zeros((size, num_layers, 8))
-    rings = np.zeros((size, ring.max() + 1))
-    others = np.zeros((size, 3))
-    for b in range(size):
-        for layer in range(num_layers):
-            sums = layers[b, layer]
-            for v in range(starts[layer], starts[layer + 1]):
-                e = np.float64(voxels[b, v])
-                if e <= 0 or e < cut:
-                    continue
-                x, y, r = places[0, v], places[1, v], places[2, v]
-                sums[0] += e
-                sums[1] += x * e
-                sums[2] += y * e
-                sums[3] += x * x * e
-                sums[4] += y * y * e
-                sums[5] += r * e
-                sums[6] += r * r * e
-                sums[7] += 1
-                rings[b, ring[v]] += e
-                others[b, 0] += e * e
-                others[b, 1] = max(others[b, 1], e)
-                others[b, 2] += e if core[v] else 0.0
-    return layers, rings, others

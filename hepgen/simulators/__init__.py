@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from hepgen.simulators.batches import ShowerBatch, ShowerBatches
 from hepgen.simulators.calo_flow import CaloFlow
+from hepgen.simulators.calo_matching import CaloMatching
 from hepgen.simulators.calo_vae import CaloVAE
 from hepgen.simulators.classifier_test import ClassifierTest, classifier_test
 from hepgen.simulators.conditions import Conditions
+from hepgen.simulators.correction import Closure, Correction
 from hepgen.simulators.discriminator import DenseDiscriminator
 from hepgen.simulators.log_posterior import LogPosterior, log_posterior
 from hepgen.simulators.residual_discriminator import ResidualDiscriminator
@@ -15,9 +17,12 @@ from hepgen.simulators.timing import GenerationTime, generation_times
 
 __all__ = [
     "CaloFlow",
+    "CaloMatching",
     "CaloVAE",
     "ClassifierTest",
+    "Closure",
     "Conditions",
+    "Correction",
     "DenseDiscriminator",
     "GenerationTime",
     "LogPosterior",

@@ -19,6 +19,7 @@ from hepgen.calorimeter.observables import (
     observable_names,
     observables,
 )
+from hepgen.calorimeter.shower_sums import ShowerSums
 
 RINGS = tuple(4.65 * i for i in range(10))
 DS2 = Geometry(
@@ -169,6 +170,16 @@ def test_showers_without_energy_give_numbers() -> None:
         for features in (high_level_features(empty), low_level_features(empty, normalised=True)):
             assert np.isfinite(features).all()
         assert high_level_features(empty[:0]).shape == (0, len(feature_names(geometry)))
+
+
+def test_the_radius_that_holds_a_share_grows_with_the_share_and_ends_at_the_last_edge() -> None:
+    sums = ShowerSums(made(DS1))
+    radii = np.stack([sums.radius(share) for share in (0.1, 0.5, 0.9, 1.0)])
+    assert (np.diff(radii, axis=0) >= 0).all()
+    filled = sums.total > 0
+    assert (radii[-1][filled] <= 2000).all()
+    assert (radii[-1][~filled] == 0).all()
+    np.testing.assert_allclose(sums.rings.sum(axis=1), sums.total)
 
 
 def test_voxels_below_threshold_count_as_empty() -> None:
