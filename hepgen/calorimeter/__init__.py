@@ -19,6 +19,7 @@ from hepgen.calorimeter.observables import (
     observables,
 )
 from hepgen.calorimeter.showers import Showers
+from hepgen.calorimeter.tree_writer import ShowerTreeWriter
 
 __all__ = [
     "ChallengeWriter",
@@ -28,6 +29,7 @@ __all__ = [
     "Layer",
     "ShowerError",
     "ShowerFiles",
+    "ShowerTreeWriter",
     "Showers",
     "feature_names",
     "fpd_features",

@@ -29,7 +29,7 @@ from hepgen.calorimeter.challenge_geometries import GEOMETRY_NAMES, geometry_of_
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
 from hepgen.calorimeter.showers import Showers
-from hepgen.calorimeter.units import Unit, check_units, per_gev, unit_of
+from hepgen.calorimeter.units import Unit, check_fraction, check_units, per_gev, unit_of
 from hepgen.calorimeter.voxel_order import flat_order
 from hepgen.io.errors import InputError, MissingName, NotReadable, WrongType
 from hepgen.io.hdf5 import readable
@@ -38,7 +38,9 @@ __all__ = ["ChallengeFile", "Float", "size_mismatch"]
 
 Float = Literal["float32", "float64"]
 
-ENERGY, VOXELS, EVENT, WEIGHT = "incident_energies", "showers", "event", "weight"
+ENERGY, VOXELS, EVENT, WEIGHT = "incident_energy", "voxels", "event", "weight"
+# Our name -> that of the challenge.
+DATASETS = {ENERGY: "incident_energies", VOXELS: "showers"}
 # What is a condition where nobody says so.
 USUAL_CONDITIONS = ("theta", "phi", "eta", "pdg")
 # Showers that are looked at for their units.
@@ -53,12 +55,13 @@ class ChallengeFile:
         path: the file.
         geometry: a geometry, the name of one, or a file of one. If not given, it is what the file
             carries, else that of the CaloChallenge with as many voxels.
-        names: our name -> name of the dataset, where the file has others: "showers",
-            "incident_energies", "event", "weight", or that of a condition.
+        names: our name -> name of the dataset, where the file has others: "voxels",
+            "incident_energy", "event", "weight", or that of a condition.
         unit: of the energies, "MeV" unless the file says otherwise; one for both or
-            ``{"showers": ..., "incident_energies": ...}``. What is told is not doubted.
+            ``{"voxels": "MeV", "incident_energy": "GeV"}``. What is told is not doubted.
         conditions: names of the conditions that are wanted; all that the file declares, and
             "theta", "phi", "eta" and "pdg" of others, if not given.
+        sampling_fraction: share of the energy that the file holds; voxels are divided by it.
         axes: what the axes of ``showers`` after the first are, as "z r alpha", where they are not
             layer, sector, ring (z, alpha, r).
         dtype: of the voxels in memory. With float64, numbers of float32 files come back bit for bit
@@ -84,12 +87,15 @@ class ChallengeFile:
         names: Mapping[str, str] | None = None,
         unit: Unit | None = None,
         conditions: Sequence[str] | None = None,
+        sampling_fraction: float = 1.0,
         axes: str | None = None,
         dtype: Float = "float32",
     ) -> None:
         if dtype not in ("float32", "float64"):
             raise WrongType(f"dtype={dtype!r}: wanted 'float32' or 'float64'")
-        self.path, self.names, self.dtype = Path(path), dict(names or {}), np.dtype(dtype)
+        self.path, self.dtype = Path(path), np.dtype(dtype)
+        self.names = {**DATASETS, **(names or {})}
+        check_fraction(sampling_fraction)
         with readable(str(path)), h5py.File(path, "r") as file:
             shapes = {ENERGY: self._dataset(file, ENERGY), VOXELS: self._dataset(file, VOXELS)}
             self._length = self._check_lengths(shapes)
@@ -97,6 +103,7 @@ class ChallengeFile:
                 name: per_gev(unit_of(name, unit, dataset.attrs.get("unit")))
                 for name, dataset in shapes.items()
             }
+            self._divisors[VOXELS] *= sampling_fraction
             self._conditions = self._conditions_of(file, conditions)
             self._has = {name: self._is_there(file, name) for name in (EVENT, WEIGHT)}
             self.chunk = (shapes[VOXELS].chunks or (FIRST,))[0]
@@ -181,14 +188,17 @@ class ChallengeFile:
         energy, voxels = datasets[ENERGY], datasets[VOXELS]
         for name, dataset in datasets.items():
             if dataset.dtype.kind not in "fiu":
-                raise WrongType(f"{name} of {self.path} holds {dataset.dtype}, wanted numbers")
+                called = self.names[name]
+                raise WrongType(f"{called} of {self.path} holds {dataset.dtype}, wanted numbers")
         if voxels.ndim < 2:
             raise ShowerError(
-                f"{VOXELS} of {self.path} has shape {voxels.shape}, wanted a row for each shower"
+                f"{self.names[VOXELS]} of {self.path} has shape {voxels.shape}, "
+                "wanted a row for each shower"
             )
         if energy.shape not in ((len(voxels),), (len(voxels), 1)):
             raise ShowerError(
-                f"{self.path} has {len(voxels)} showers, but {ENERGY} has shape {energy.shape}"
+                f"{self.path} has {len(voxels)} showers, but {self.names[ENERGY]} has shape "
+                f"{energy.shape}"
             )
         return len(voxels)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgen.atomic import replacing
-from hepgen.calorimeter.challenge import ENERGY, EVENT, VOXELS, WEIGHT, Float
+from hepgen.calorimeter.challenge import DATASETS, ENERGY, EVENT, VOXELS, WEIGHT, Float
 from hepgen.calorimeter.description import described
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
@@ -169,7 +169,7 @@ class ChallengeWriter:
                 compression="gzip",
                 compression_opts=self._level,
             )
-            if name in (ENERGY, VOXELS):
+            if name in DATASETS.values():
                 dataset.attrs["unit"] = "MeV"
 
     def _left(self) -> tuple[h5py.File, int] | None:
@@ -188,16 +188,17 @@ class ChallengeWriter:
             raise
 
     def _checked(self, file: h5py.File) -> int:
-        # It is removed last of all.
-        whole = int(file.attrs.get("whole", len(file[VOXELS]) if VOXELS in file else 0))
+        name = DATASETS[VOXELS]
+        # The attribute is removed last of all.
+        whole = int(file.attrs.get("whole", len(file[name]) if name in file else 0))
         kept = Geometry.from_dict(json.loads(file.attrs["geometry"]))
         if not self.geometry.same_voxels(kept):
             raise GeometryError(
                 f"{self.partial} is left of a run in {kept}; this one is in {self.geometry}. "
                 "Remove it, or write under another name"
             )
-        if VOXELS in file and file[VOXELS].dtype != self._dtype:
-            raise InputError(f"{self.partial} is left of a run in {file[VOXELS].dtype}; remove it")
+        if name in file and file[name].dtype != self._dtype:
+            raise InputError(f"{self.partial} is left of a run in {file[name].dtype}; remove it")
         for dataset in file.values():
             dataset.resize(whole, axis=0)
         return whole
@@ -205,14 +206,16 @@ class ChallengeWriter:
 
 def _columns(showers: Showers, dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
     """What goes into the file, in its units and types."""
-    own = {ENERGY, VOXELS, EVENT, WEIGHT}
+    own = {*DATASETS, *DATASETS.values(), EVENT, WEIGHT}
     for name in showers.conditions:
         if name in own:
             raise ShowerError(f"a condition cannot be called {name!r} in a file of showers")
     voxels, wider = showers.voxels, np.result_type(showers.voxels.dtype, dtype)
     columns: dict[str, NDArray[Any]] = {
-        ENERGY: (showers.incident_energy[:, None] * MEV).astype(dtype),
-        VOXELS: (voxels.astype(wider, copy=False) * wider.type(MEV)).astype(dtype, copy=False),
+        DATASETS[ENERGY]: (showers.incident_energy[:, None] * MEV).astype(dtype),
+        DATASETS[VOXELS]: (voxels.astype(wider, copy=False) * wider.type(MEV)).astype(
+            dtype, copy=False
+        ),
         **showers.conditions,
     }
     if showers.event is not None:

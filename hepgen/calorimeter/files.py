@@ -6,7 +6,7 @@ Shapes: B showers.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from hepgen.calorimeter.challenge_writer import ChallengeWriter
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
 from hepgen.calorimeter.showers import Showers
+from hepgen.calorimeter.tree_writer import ShowerTreeWriter
+from hepgen.calorimeter.trees import TreeFile
 from hepgen.calorimeter.units import Unit
 from hepgen.io.errors import NotReadable
 from hepgen.io.files import Files, FileSpec, expand
@@ -36,20 +38,23 @@ class ShowerFiles:
     of the file, so that neighbours cost little; showers far apart cost a chunk of the file each.
 
     Args:
-        files: a path, a glob, or several; ``*.hdf5`` in the layout of the CaloChallenge.
+        files: a path, a glob, or several; ``*.hdf5`` in the layout of the CaloChallenge (see
+            `ChallengeFile`), ``*.root`` with a tree of cells or hits (see `TreeFile`), where
+            ``file.root:tree`` names the tree.
         geometry: a geometry, the name of one ("ds2") or a file of one. If not given, it is what the
             files carry, else that of the CaloChallenge with as many voxels.
-        names: our name -> that of the file; see `ChallengeFile`.
-        unit: of the energies; see `ChallengeFile`.
-        conditions: names of the conditions that are wanted; see `ChallengeFile`.
-        axes: of the voxels; see `ChallengeFile`.
-        dtype: of the voxels in memory; see `ChallengeFile`.
+        names: our name -> that of the file.
+        unit: of the energies, where the file is not in MeV and does not say so.
+        conditions: names of the conditions that are wanted.
+        sampling_fraction: share of the energy that the file holds; voxels are divided by it.
+        axes: of the voxels of HDF5 files, where they are not layer, sector, ring.
+        dtype: of the voxels in memory.
 
     Attributes:
         geometry: of the voxels.
 
     Raises:
-        InputError: as `ChallengeFile`, or files of different calorimeters.
+        InputError: as `ChallengeFile` and `TreeFile`, or files of different calorimeters.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class ShowerFiles:
         names: Mapping[str, str] | None = None,
         unit: Unit | None = None,
         conditions: Sequence[str] | None = None,
+        sampling_fraction: float = 1.0,
         axes: str | None = None,
         dtype: Float = "float32",
     ) -> None:
@@ -70,6 +76,7 @@ class ShowerFiles:
                 names=names,
                 unit=unit,
                 conditions=conditions,
+                sampling_fraction=sampling_fraction,
                 axes=axes,
                 dtype=dtype,
             )
@@ -152,6 +159,7 @@ def read(
     names: Mapping[str, str] | None = None,
     unit: Unit | None = None,
     conditions: Sequence[str] | None = None,
+    sampling_fraction: float = 1.0,
     axes: str | None = None,
     dtype: Float = "float32",
 ) -> Showers:
@@ -165,6 +173,7 @@ def read(
         names: see `ShowerFiles`.
         unit: likewise.
         conditions: likewise.
+        sampling_fraction: likewise.
         axes: likewise.
         dtype: likewise.
 
@@ -177,6 +186,7 @@ def read(
         names=names,
         unit=unit,
         conditions=conditions,
+        sampling_fraction=sampling_fraction,
         axes=axes,
         dtype=dtype,
     )
@@ -209,18 +219,20 @@ def iterate(
 
 def write(
     path: str | os.PathLike[str],
-    showers: Showers,
+    showers: Showers | Iterable[Showers],
     *,
     overwrite: bool = False,
-    dtype: Float = "float32",
+    **options: Any,
 ) -> Path:
     """Write showers, whole or not at all.
 
     Args:
-        path: ``*.hdf5`` for the layout of the CaloChallenge.
-        showers: what to write.
+        path: ``*.hdf5`` for the layout of the CaloChallenge (see `ChallengeWriter`), ``*.root`` for
+            a tree of cells (see `ShowerTreeWriter`).
+        showers: what to write, at once or in pieces.
         overwrite: whether a file of that name may be replaced.
-        dtype: of energies in the file.
+        **options: of the writer: ``dtype`` and ``level``; or ``dtype``, ``unit``, ``tree`` and
+            ``kind``, which is "ttree" or "rntuple".
 
     Returns:
         The path.
@@ -229,17 +241,38 @@ def write(
         OutputExists: the file exists and ``overwrite`` is false.
         MissingFile: there is no such folder.
         NotReadable: a suffix of no format that hepgen writes.
+        ShowerError: no showers at all.
         OSError: the file cannot be written.
+        TypeError: the writer has no such option.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in HDF5:
-        raise NotReadable(f"{path}: wanted the name of a file that ends in {', '.join(HDF5)}")
-    with ChallengeWriter(path, showers.geometry, overwrite=overwrite, dtype=dtype) as writer:
-        writer.extend(showers)
+    writer = _writer(path)
+    pieces = iter([showers] if isinstance(showers, Showers) else showers)
+    first = next(pieces, None)
+    if first is None:
+        raise ShowerError(f"no showers to write to {path}")
+    with writer(path, first.geometry, overwrite=overwrite, **options) as file:
+        file.extend(first)
+        for piece in pieces:
+            file.extend(piece)
     return Path(path)
 
 
-def _opened(spec: FileSpec, geometry: GeometryLike | None, **options: Any) -> ChallengeFile:
-    if spec.format != "hdf5":
-        raise NotReadable(f"{spec.path} is {spec.format}; showers are read from {', '.join(HDF5)}")
-    return ChallengeFile(spec.path, geometry, **options)
+def _writer(path: str | os.PathLike[str]) -> type[ChallengeWriter] | type[ShowerTreeWriter]:
+    suffix = Path(path).suffix.lower()
+    if suffix in HDF5:
+        return ChallengeWriter
+    if suffix == ".root":
+        return ShowerTreeWriter
+    known = ", ".join([*HDF5, ".root"])
+    raise NotReadable(f"{path}: wanted the name of a file that ends in {known}")
+
+
+def _opened(
+    spec: FileSpec, geometry: GeometryLike | None, **options: Any
+) -> ChallengeFile | TreeFile:
+    if spec.format == "hdf5":
+        return ChallengeFile(spec.path, geometry, **options)
+    if spec.format == "root":
+        return TreeFile(spec, geometry, **options)
+    known = ", ".join([*HDF5, ".root"])
+    raise NotReadable(f"{spec.path} is {spec.format}; showers are read from {known}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hepgen.calorimeter.errors import ShowerError
 from hepgen.io.errors import nearest_names
 
-__all__ = ["Unit", "check_units", "per_gev", "unit_of"]
+__all__ = ["Unit", "check_fraction", "check_units", "per_gev", "unit_of"]
 
 Unit = str | Mapping[str, str]
 
@@ -50,7 +50,7 @@ def unit_of(quantity: str, told: Unit | None, in_file: object, usual: str = "MeV
     """The unit of a quantity: what the caller tells, else the file, else what is usual.
 
     Args:
-        quantity: "showers" or "incident_energies".
+        quantity: "voxels" or "incident_energy".
         told: one unit for both, or one for some.
         in_file: what the file says, if anything.
         usual: the unit of such files.
@@ -59,7 +59,7 @@ def unit_of(quantity: str, told: Unit | None, in_file: object, usual: str = "MeV
         ShowerError: a unit that is not known, or a mapping of other quantities.
     """
     if isinstance(told, Mapping):
-        known = ("incident_energies", "showers")
+        known = ("incident_energy", "voxels")
         for name in told:
             if name not in known:
                 near = nearest_names(name, known)[0]
@@ -70,6 +70,19 @@ def unit_of(quantity: str, told: Unit | None, in_file: object, usual: str = "MeV
     unit = told or (in_file if isinstance(in_file, str) else usual)
     per_gev(unit)
     return unit
+
+
+def check_fraction(sampling_fraction: float) -> None:
+    """Refuse what is no share of an energy.
+
+    Args:
+        sampling_fraction: above 0, at most 1.
+
+    Raises:
+        ShowerError: it is not.
+    """
+    if not 0 < sampling_fraction <= 1:
+        raise ShowerError(f"sampling_fraction={sampling_fraction}: wanted a share, such as 0.033")
 
 
 def check_units(
@@ -99,13 +112,13 @@ def check_units(
     if not math.isfinite(response):
         return
     if not LEAST_RESPONSE < response < GREATEST_RESPONSE:
-        wrong, other = "incident_energies", "showers"
+        wrong, other = "incident energies", "voxels"
         if response < LEAST_RESPONSE:
             wrong, other = other, wrong
         raise ShowerError(
             f"{where}: voxels sum to {response:.3g} of the incident energy. It looks as if {wrong} "
             f"are in GeV and {other} in MeV; {way_out}, "
-            "such as unit={'incident_energies': 'GeV', 'showers': 'MeV'}"
+            "such as unit={'incident_energy': 'GeV', 'voxels': 'MeV'}"
         )
     hits = voxels[voxels > 0]
     below = threshold > 0 and float(np.mean(hits < threshold)) > 0.5

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from hepgen.calorimeter import Geometry, GeometryError, Layer, ShowerError, Showers
-from hepgen.calorimeter.challenge import ChallengeFile, Float, size_mismatch
+from hepgen.calorimeter.challenge import DATASETS, ChallengeFile, Float, size_mismatch
 from hepgen.calorimeter.challenge_geometries import named_geometry
 from hepgen.calorimeter.challenge_writer import ChallengeWriter
-from hepgen.calorimeter.units import Unit, check_units, per_gev, unit_of
+from hepgen.calorimeter.units import Unit, check_fraction, check_units, per_gev, unit_of
 from hepgen.calorimeter.voxel_order import AXES, flat_order
 from hepgen.io.errors import (
     InputError,
@@ -171,8 +171,8 @@ def test_datasets_may_have_other_names_and_shapes(tmp_path: Path) -> None:
         file["cells"] = some.voxels.reshape(3, 4, 2, 3) * 1000
         file["phi"] = np.zeros(3)
         file["eta"] = np.zeros(4)
-    names = {"incident_energies": "in/energy", "showers": "cells", "theta": "in/angle"}
-    units = {"incident_energies": "GeV", "showers": "MeV"}
+    names = {"incident_energy": "in/energy", "voxels": "cells", "theta": "in/angle"}
+    units = {"incident_energy": "GeV", "voxels": "MeV"}
     back = all_of(path, SMALL, names=names, unit=units)
     assert np.array_equal(back.incident_energy, some.incident_energy)
     assert_close(back.voxels, some.voxels, 1e-6)
@@ -182,7 +182,7 @@ def test_datasets_may_have_other_names_and_shapes(tmp_path: Path) -> None:
     with pytest.raises(MissingName, match=r"no dataset 'incident_energies' .*nearest: in/energy"):
         ChallengeFile(path, SMALL)
     with pytest.raises(MissingName, match=r"no dataset 'cell' .*nearest: cells"):
-        ChallengeFile(path, SMALL, names={**names, "showers": "cell"})
+        ChallengeFile(path, SMALL, names={**names, "voxels": "cell"})
     with pytest.raises(ShowerError, match=r"theta of .*shape \(4,\); there are 3 showers"):
         ChallengeFile(path, SMALL, names={**names, "theta": "eta"}, unit=units)
 
@@ -234,8 +234,8 @@ def test_the_order_of_axes_is_that_of_a_transposition() -> None:
     ("energy_factor", "voxel_factor", "message"),
     [
         (1, 1, "greatest incident energy is 0.0[0-9]* GeV .*looks as if the file is in GeV"),
-        (1000, 1, "looks as if showers are in GeV and incident_energies in MeV"),
-        (1, 1000, "looks as if incident_energies are in GeV and showers in MeV"),
+        (1000, 1, "looks as if voxels are in GeV and incident energies in MeV"),
+        (1, 1000, "looks as if incident energies are in GeV and voxels in MeV"),
     ],
 )
 def test_gev_where_mev_are_expected_is_found_out(
@@ -249,13 +249,13 @@ def test_gev_where_mev_are_expected_is_found_out(
     with pytest.raises(ShowerError, match=message):
         ChallengeFile(path, SMALL)
     units = {
-        "incident_energies": "GeV" if energy_factor == 1 else "MeV",
-        "showers": "GeV" if voxel_factor == 1 else "MeV",
+        "incident_energy": "GeV" if energy_factor == 1 else "MeV",
+        "voxels": "GeV" if voxel_factor == 1 else "MeV",
     }
     assert all_of(path, SMALL, unit=units).voxels == pytest.approx(voxels, rel=1e-6)
     with h5py.File(path, "a") as file:
         for name, unit in units.items():
-            file[name].attrs["unit"] = unit
+            file[DATASETS[name]].attrs["unit"] = unit
     assert all_of(path, SMALL).voxels == pytest.approx(voxels, rel=1e-6)
 
 
@@ -277,12 +277,21 @@ def test_units_are_known_by_name() -> None:
     assert [per_gev(unit) for unit in ("keV", "MeV", "GeV", "TeV")] == [1e6, 1e3, 1, 1e-3]
     with pytest.raises(ShowerError, match="unit 'Mev' of energies is not known; nearest: MeV"):
         per_gev("Mev")
-    told: Unit = {"showers": "keV"}
-    assert unit_of("showers", told, "GeV") == "keV"
-    assert unit_of("incident_energies", told, b"GeV") == "GeV"
-    assert unit_of("incident_energies", None, None) == "MeV"
-    with pytest.raises(ShowerError, match="unit of 'shower': no such quantity; nearest: showers"):
-        unit_of("showers", {"shower": "GeV"}, None)
+    told: Unit = {"voxels": "keV"}
+    assert unit_of("voxels", told, "GeV") == "keV"
+    assert unit_of("incident_energy", told, b"GeV") == "GeV"
+    assert unit_of("incident_energy", None, None) == "MeV"
+    with pytest.raises(ShowerError, match="unit of 'voxel': no such quantity; nearest: voxels"):
+        unit_of("voxels", {"voxel": "GeV"}, None)
+
+
+def test_what_a_sampling_calorimeter_sees_is_made_the_whole_energy(tmp_path: Path) -> None:
+    some = showers()
+    path = raw(tmp_path / "a.hdf5", some.incident_energy * 1e3, some.voxels * 33)
+    assert_close(all_of(path, SMALL, sampling_fraction=0.033).voxels, some.voxels, 2e-7)
+    for wrong in (0, 1.5, float("nan")):
+        with pytest.raises(ShowerError, match=r"sampling_fraction=.*wanted a share"):
+            check_fraction(wrong)
 
 
 def test_showers_without_energy_tell_nothing_of_units() -> None:
