@@ -161,7 +161,26 @@ def _generate(words: list[str]) -> None:
     print(generate(**_arguments(parser, words)))
 
 
+def _evaluate_showers(words: list[str]) -> None:
+    from hepgen.shower_evaluation import evaluate_showers
+
+    parser = _parser("evaluate")
+    parser.add_argument("generated", nargs="+", help="files of generated showers")
+    told = "files of showers of the full simulation"
+    parser.add_argument("--reference", nargs="+", type=str, required=True, help=told)
+    parser.add_argument("-o", "--output", help="folder for report.html, results.json and plots")
+    own = {"generated", "reference", "output", "other", "train", "model"}
+    parser.add_argument("--other", nargs="+", type=str, help="more of those, for the floors")
+    parser.add_argument("--train", nargs="+", type=str, help="what the simulator was trained on")
+    parser.add_argument("--model", type=str | None, help="file of the simulator, for its times")
+    parser.add_function_arguments(evaluate_showers, skip=own)
+    print(evaluate_showers(**_arguments(parser, words)))
+
+
 def _evaluate(words: list[str]) -> None:
+    if any(word.split("=")[0] == "--reference" for word in words):
+        _evaluate_showers(words)
+        return
     from hepgen.evaluation import evaluate
 
     parser = _parser("evaluate")
@@ -281,7 +300,7 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "find-rate": ("train briefly with a growing learning rate and tell a good one", _find_rate),
     "predict": ("score files and write friend trees in entry order", _predict),
     "generate": ("make showers with a simulator, into HDF5 or ROOT", _generate),
-    "evaluate": ("rejections, AUC, calibration and plots from scores and labels", _evaluate),
+    "evaluate": ("plots and numbers of scores, or of showers with --reference", _evaluate),
     "compare": ("set several evaluations side by side, with errors", _compare),
     "integrate": (
         "integrate a cross section: histograms and unweighted events as ROOT and LHE",

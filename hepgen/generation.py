@@ -89,10 +89,10 @@ def generate(
         raise OutputExists(f"{output} exists; overwrite replaces it")
     if workers < 1:
         raise InputError(f"workers={workers}: wanted 1 at least")
-    simulator = model if isinstance(model, Simulator) else Simulator.load(model)
-    weighing = None if correction is None else Correction.load(correction)
+    simulator = model if isinstance(model, Simulator) else Simulator.load(Path(model))
+    weighing = None if correction is None else Correction.load(Path(correction))
     energy, given = _particles(simulator, n, incident_energy, like, conditions, seed)
-    job = Job(energy, given, seed, simulator.block if block is None else block)
+    job = Job(energy, given, seed, simulator.block if block is None else block, PART)
     where = devices.split(",") if isinstance(devices, str) else list(devices)
     settings = job.settings(simulator) | {"devices": sorted({d.split(":")[0] for d in where})}
     parts = Parts(output, settings, overwrite=overwrite)
@@ -105,7 +105,7 @@ def generate(
             advance(len(job.rows(number)))
     pieces = (parts.read(i, job.showers(simulator, i)) for i in range(job.num_parts))
     if weighing is not None:
-        pieces = (weighing.apply(piece) for piece in pieces)
+        pieces = (weighing.weighted(piece) for piece in pieces)
     calorimeter.write(output, pieces, overwrite=overwrite, **options)
     parts.drop()
     return output
@@ -120,17 +120,19 @@ class Job:
         conditions: others, each of shape (B,).
         seed: of the showers.
         block: showers computed at a time.
+        part: showers that are kept at a time.
     """
 
     energy: NDArray[np.float64]
     conditions: dict[str, NDArray[Any]]
     seed: int
     block: int
+    part: int
 
     @property
     def blocks(self) -> int:
         """Blocks in a part."""
-        return max(1, PART // self.block)
+        return max(1, self.part // self.block)
 
     @property
     def num_parts(self) -> int:
@@ -185,6 +187,7 @@ class Job:
             "conditions": digest.hexdigest()[:16],
             "seed": self.seed,
             "block": self.block,
+            "part": self.part,
         }
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hepgen import calorimeter
 from hepgen.calorimeter import Geometry, ShowerFiles, Showers
 from hepgen.io.errors import InputError
 from hepgen.simulators.batches import ShowerSource
@@ -82,8 +82,7 @@ class ShowerSample:
             seed: of the division.
 
         Raises:
-            InputError: the showers cannot be read, there are none, the shares make no sense, or
-                showers that stay in their files would have to be merged.
+            InputError: the showers cannot be read, there are none, or the shares make no sense.
         """
         shares = np.array(self.fractions, dtype=float)
         if shares.shape != (3,) or (shares < 0).any() or not 0 < shares[0] <= shares.sum() <= 1:
@@ -102,36 +101,38 @@ class ShowerSample:
         train, validation, test = pieces
         if self.test_files is not None:
             train, test = np.sort(np.concatenate([train, test])), rows[:0]
-            judged: Showers | None = self._in_memory(self.test_files)
+            judged: Showers | None = self._source(self.test_files)[:]
         else:
-            judged = self._take(source, test) if len(test) else None
-        held_out = self._part(source, validation) if len(validation) else None
-        return ShowerParts(self._part(source, train), held_out, judged)
-
-    def _geometry(self) -> Geometry | None:
-        if isinstance(self.geometry, Mapping):
-            return Geometry.from_dict(self.geometry)
-        if self.geometry is None:
-            return None
-        return calorimeter.read_geometry(self.geometry)
+            judged = source[test] if len(test) else None
+        held_out = _part(source, validation) if len(validation) else None
+        return ShowerParts(_part(source, train), held_out, judged)
 
     def _source(self, files: str | list[str]) -> ShowerSource:
-        if not self.stream:
-            return self._in_memory(files)
-        if self.merge:
-            raise InputError("merge needs showers in memory; leave out stream, or merge the files")
-        return ShowerFiles(files, self._geometry(), threshold=self.threshold)
+        source = ShowerFiles(files, self._geometry())
+        seen = _Seen(source, self.merge, self.threshold)
+        return seen if self.stream else seen[:]
 
-    def _in_memory(self, files: str | list[str]) -> Showers:
-        showers = calorimeter.read(files, geometry=self._geometry())
-        showers = showers.above(self.threshold)
-        if not self.merge:
-            return showers
-        rings = self.merge.rings
-        return showers.merged(layers=self.merge.layers, sectors=self.merge.sectors, rings=rings)
+    def _geometry(self) -> Geometry | str | None:
+        if isinstance(self.geometry, Mapping):
+            return Geometry.from_dict(self.geometry)
+        return self.geometry
 
-    def _part(self, source: ShowerSource, rows: np.ndarray) -> ShowerSource:
-        return source[rows] if isinstance(source, Showers) else Part(source, rows)
 
-    def _take(self, source: ShowerSource, rows: np.ndarray) -> Showers:
-        return source[rows]
+class _Seen:
+    """Showers in files as they shall be seen: emptied below a threshold, and merged."""
+
+    def __init__(self, source: ShowerFiles, merge: Merge, threshold: float | None) -> None:
+        self._source, self._threshold = source, threshold
+        self.geometry = source.geometry
+        if merge:
+            self.geometry = source.geometry.merged(**vars(merge))
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, which: Any) -> Showers:
+        return self._source[which].above(self._threshold).into(self.geometry)
+
+
+def _part(source: ShowerSource, rows: NDArray[np.int64]) -> ShowerSource:
+    return source[rows] if isinstance(source, Showers) else Part(source, rows)

@@ -25,7 +25,9 @@ SAMPLE = str(REPOSITORY / "data_samples" / "top_qcd.root")
 PIPELINES = sorted(
     path
     for path in (REPOSITORY / "pipelines").glob("*.yaml")
-    if not path.stem.startswith("benchmark_") and path.stem != "drell_yan"
+    if not path.stem.startswith("benchmark_")
+    and path.stem != "drell_yan"
+    and "calo_" not in path.stem
 )
 
 

@@ -16,6 +16,16 @@ from hepgen.plots.integration import (
 )
 from hepgen.plots.roc import roc
 from hepgen.plots.sculpting import mass_sculpting
+from hepgen.plots.showers import (
+    classifier_curve,
+    correlation_map,
+    energy_resolution,
+    energy_response,
+    generation_time,
+    layer_map,
+    layer_picture,
+    spectrum_ratio,
+)
 from hepgen.plots.side_by_side import taggers_side_by_side
 from hepgen.plots.style import COLOURS, figure, label, style
 from hepgen.plots.training import rate_search, training_curves
@@ -23,19 +33,27 @@ from hepgen.plots.training import rate_search, training_curves
 __all__ = [
     "COLOURS",
     "calibration",
+    "classifier_curve",
     "confusion",
     "convergence",
+    "correlation_map",
     "differential",
     "distributions",
     "efficiency_vs",
+    "energy_resolution",
+    "energy_response",
     "figure",
+    "generation_time",
     "histogram",
     "label",
+    "layer_map",
+    "layer_picture",
     "marginals",
     "mass_sculpting",
     "rate_search",
     "roc",
     "scores",
+    "spectrum_ratio",
     "style",
     "taggers_side_by_side",
     "training_curves",

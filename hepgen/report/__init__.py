@@ -3,5 +3,6 @@
 from hepgen.report.comparison import of_comparison
 from hepgen.report.evaluation import of_evaluation
 from hepgen.report.folder import check_output, write_folder
+from hepgen.report.showers import of_showers
 
-__all__ = ["check_output", "of_comparison", "of_evaluation", "write_folder"]
+__all__ = ["check_output", "of_comparison", "of_evaluation", "of_showers", "write_folder"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hepgen.simulators.analytic import ParametrisedShowers
 from hepgen.simulators.batches import ShowerBatch, ShowerBatches
 from hepgen.simulators.calo_flow import CaloFlow
 from hepgen.simulators.calo_matching import CaloMatching
@@ -26,6 +27,7 @@ __all__ = [
     "DenseDiscriminator",
     "GenerationTime",
     "LogPosterior",
+    "ParametrisedShowers",
     "ResidualDiscriminator",
     "ShowerBatch",
     "ShowerBatches",
