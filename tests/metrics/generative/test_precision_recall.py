@@ -1,0 +1,112 @@
+"""Precision, recall, density and coverage against scikit-learn's neighbours; nearest rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import sklearn.neighbors
+
+from hepgen.metrics import generative
+from hepgen.metrics.generative import kernel_sums
+from hepgen.metrics.generative.neighbours import nearest
+
+NAMES = ("precision", "recall", "density", "coverage")
+
+
+def definition(real, fake, k):
+    """From whole matrices of distances, with scikit-learn's brute force."""
+
+    def radii(table):
+        model = sklearn.neighbors.NearestNeighbors(n_neighbors=k + 1, algorithm="brute")
+        return model.fit(table).kneighbors(table)[0][:, -1]
+
+    across = sklearn.metrics.pairwise_distances(real, fake)
+    inside = across < radii(real)[:, None]
+    return (
+        inside.any(axis=0).mean(),
+        (across < radii(fake)).any(axis=1).mean(),
+        inside.sum(axis=0).mean() / k,
+        (across.min(axis=1) < radii(real)).mean(),
+    )
+
+
+@pytest.mark.parametrize("features", [2, 30])
+def test_the_four_numbers_are_those_of_the_definition(features, monkeypatch):
+    # Blocks of 16 rows, so that their borders are crossed.
+    monkeypatch.setattr(kernel_sums, "BLOCK", 64)
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(301, features)) + 5, 1.1 * rng.normal(size=(257, features)) + 5.2
+    for k in (1, 5):
+        found = generative.precision_recall(x, y, k=k)
+        for name, wanted in zip(NAMES, definition(x, y, k), strict=True):
+            assert getattr(found, name).value == pytest.approx(wanted, rel=1e-12)
+            assert getattr(found, name).error > 0
+
+
+def test_real_samples_have_a_density_of_one_and_the_known_coverage():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(2, 1500, 3))
+    found = generative.precision_recall(x, y)
+    assert isinstance(found, generative.PrecisionRecall)
+    # Naeem et al., section 3: of equal laws and sizes the density is 1 and the coverage 1 - 2^-k,
+    # up to 1 / B.
+    assert abs(found.density.value - 1) < 4 * found.density.error
+    assert abs(found.coverage.value - (1 - 2**-5)) < 4 * found.coverage.error + 1e-3
+    for name in NAMES:
+        one = getattr(found, name)
+        assert one.floor == pytest.approx(one.value, abs=0.05)
+
+
+def test_a_generator_of_one_shower_is_precise_and_covers_nothing():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(500, 2))
+    y = 1e-3 * rng.normal(size=(500, 2))
+    found = generative.precision_recall(x, y, splits=0, halves=0)
+    assert math.isnan(found.precision.error)
+    assert found.precision.value == 1
+    assert found.recall.value < 0.02
+    assert found.coverage.value < 0.1
+    assert found.precision.floor is None
+
+
+@pytest.mark.slow
+def test_errors_are_the_spread_of_experiments():
+    """100 experiments: the spread of a share near 1 is known to 10 %, a halving's error to 7 %."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for _ in range(100):
+        x, y = rng.normal(size=(300, 3)), 1.2 * rng.normal(size=(300, 3)) + 0.3
+        found = generative.precision_recall(x, y, splits=0)
+        rows.append([(getattr(found, n).value, getattr(found, n).error) for n in NAMES])
+    for name, (value, error) in zip(NAMES, np.array(rows).transpose(1, 2, 0), strict=True):
+        ratio = math.sqrt(np.square(error).mean()) / value.std(ddof=1)
+        assert abs(ratio - 1) < 4 * math.hypot(0.10, 0.07), (name, ratio)
+
+
+def test_nearest_rows_are_those_of_scikit_learn():
+    rng = np.random.default_rng(5)
+    points, queries = rng.normal(size=(700, 6)) + 100, rng.normal(size=(90, 6)) + 100
+    queries[3] = points[10]
+    model = sklearn.neighbors.NearestNeighbors(n_neighbors=4, algorithm="kd_tree").fit(points)
+    distances, indices = nearest(queries, points, 4)
+    wanted = model.kneighbors(queries)
+    np.testing.assert_allclose(distances, wanted[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(indices, wanted[1])
+    assert distances[3, 0] == 0
+    distances, indices = nearest(points, points, 4, same=True)
+    wanted = model.kneighbors()
+    np.testing.assert_allclose(distances, wanted[0], rtol=1e-9)
+    np.testing.assert_array_equal(indices, wanted[1])
+    with pytest.raises(ValueError, match="5 neighbours are wanted of 4 rows"):
+        nearest(points, points[:4], 5)
+
+
+def test_too_few_rows_are_named():
+    x = np.zeros((5, 2))
+    with pytest.raises(ValueError, match="at least 14 rows are needed; got 5"):
+        generative.precision_recall(x, x)
+    with pytest.raises(ValueError, match="at least one neighbour"):
+        generative.precision_recall(x, x, k=0)
