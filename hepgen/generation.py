@@ -184,8 +184,8 @@ class Job:
             "hepgen": __version__,
             "model": f"{type(simulator).__name__} {weights.hexdigest()[:16]}",
             "showers": len(self.energy),
-            "conditions": digest.hexdigest()[:16],
             "seed": self.seed,
+            "conditions": digest.hexdigest()[:16],
             "block": self.block,
             "part": self.part,
         }
