@@ -5,6 +5,7 @@ from __future__ import annotations
 from hepgen.simulators.analytic import ParametrisedShowers
 from hepgen.simulators.batches import ShowerBatch, ShowerBatches
 from hepgen.simulators.calo_flow import CaloFlow
+from hepgen.simulators.calo_inn import CaloINN
 from hepgen.simulators.calo_matching import CaloMatching
 from hepgen.simulators.calo_vae import CaloVAE
 from hepgen.simulators.classifier_test import ClassifierTest, classifier_test
@@ -18,6 +19,7 @@ from hepgen.simulators.timing import GenerationTime, generation_times
 
 __all__ = [
     "CaloFlow",
+    "CaloINN",
     "CaloMatching",
     "CaloVAE",
     "ClassifierTest",

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgen.calorimeter import Geometry, ShowerError, Showers
+from hepgen.simulators.layer_ratios import LayerRatios
 from hepgen.simulators.symmetry import turns
 
 __all__ = ["RECIPES", "Preprocessing"]
@@ -81,7 +82,11 @@ class Preprocessing(nn.Module):
         logit: whether x is a logit; else the share itself.
         standardise: whether u and x are shifted and scaled to mean 0 and standard deviation 1,
             both as in ``fit``.
-        normalise: what x is a share of: the energy of the "layer" or the "incident" energy.
+        normalise: what x is a share of: the energy of the "layer" or the "incident" energy; or
+            "GeV" for energies themselves, with a logarithm instead of the logit, so that the
+            threshold is at the same x in all showers.
+        empty_layers: whether empty layers get an energy "below" the threshold, as in the papers,
+            or are kept "apart", see `hepgen.simulators.layer_ratios`. Neither without noise.
         total_scale: by which u_0 is divided.
         total_logit: whether u_0 is a logit.
         ratio_logit: whether the other u are.
@@ -110,7 +115,8 @@ class Preprocessing(nn.Module):
         alpha: float = 1e-6,
         logit: bool = True,
         standardise: bool = True,
-        normalise: Literal["layer", "incident"] = "layer",
+        normalise: Literal["layer", "incident", "GeV"] = "layer",
+        empty_layers: Literal["below", "apart"] = "below",
         total_scale: float = 1.0,
         total_logit: bool = False,
         ratio_logit: bool = True,
@@ -118,7 +124,8 @@ class Preprocessing(nn.Module):
         super().__init__()
         _check("noise_unit", noise_unit, ("GeV", "layer", "incident", "threshold"))
         _check("noise_in", noise_in, ("empty", "all"))
-        _check("normalise", normalise, ("layer", "incident"))
+        _check("normalise", normalise, ("layer", "incident", "GeV"))
+        _check("empty_layers", empty_layers, ("below", "apart"))
         if not 0 <= noise < float("inf"):
             raise ValueError(f"noise={noise}: wanted a width from 0 on")
         if not 0 < alpha < 0.1:
@@ -128,11 +135,20 @@ class Preprocessing(nn.Module):
         self.geometry, self.noise, self.noise_unit = geometry, noise, noise_unit
         self.noise_in, self.alpha, self.logit = noise_in, alpha, logit
         self.standardise, self.normalise = standardise, normalise
-        self.total_scale, self.total_logit, self.ratio_logit = total_scale, total_logit, ratio_logit
+        self.empty_layers, self.total_scale = empty_layers, total_scale
+        self.total_logit, self.ratio_logit = total_logit, ratio_logit
         self.floor = geometry.threshold
         self.sizes = [layer.num_voxels for layer in geometry.layers]
         self.regular = len(set(self.sizes)) == 1
         layers, voxels = geometry.num_layers, geometry.num_voxels
+        self.of_layers = LayerRatios(
+            layers,
+            total_scale=total_scale,
+            total_logit=total_logit,
+            ratio_logit=ratio_logit,
+            alpha=alpha,
+            apart=empty_layers == "apart" and noise > 0,
+        )
         self.register_buffer("u_mean", torch.zeros(layers))
         self.register_buffer("u_std", torch.ones(layers))
         self.register_buffer("x_mean", torch.zeros(voxels))
@@ -158,6 +174,8 @@ class Preprocessing(nn.Module):
             raise ShowerError("no showers to take means and widths of")
         for name, value in (("u_mean", 0), ("u_std", 1), ("x_mean", 0), ("x_std", 1)):
             getattr(self, name).fill_(value)
+        energies = torch.from_numpy(showers.layer_energies).to(self.u_mean.device)
+        self.of_layers.fit(energies)
         if not self.standardise:
             return self
         generator = torch.Generator().manual_seed(SEED)
@@ -202,7 +220,6 @@ class Preprocessing(nn.Module):
         incident = incident_energy.to(voxels.dtype)
         layers = self.sums(voxels)  # (B, L)
         u = self._u(layers, incident, generator)
-        floor = self._floor(incident)  # (B, 1)
         filled = voxels
         if self.noise:
             width = self.spread(self._width(layers, incident))  # (B, V)
@@ -212,10 +229,7 @@ class Preprocessing(nn.Module):
                 layers = self.sums(filled)
             else:
                 filled = torch.where(voxels > 0, voxels, noise)
-        unit = torch.clamp(layers, min=_tiny(layers))
-        unit = torch.maximum(unit, floor) if self.normalise == "layer" else incident[:, None]
-        share = (filled / self.spread(unit.expand_as(layers))).clamp(0, 1)
-        x = self._logit(share, 1 - share) if self.logit else share
+        x = self._mapped(filled, layers, incident)
         return u, (x - self.x_mean) / self.x_std if self.standardise else x
 
     def ratios(
@@ -250,10 +264,7 @@ class Preprocessing(nn.Module):
         floor = self._floor(incident)  # (B, 1)
         if self.standardise:
             x = x * self.x_std + self.x_mean
-        share = self._from_logit(x)[0] if self.logit else x.clamp(0, 1)
-        if self.normalise == "incident":
-            parts = incident[:, None] / layers.clamp(min=_tiny(layers))
-            share = share * self.spread(torch.where(layers > 0, parts, 1))
+        share = self._shares(x, layers, incident)
         lowest = floor.expand_as(layers)
         if self.noise_in == "all":
             lowest = torch.maximum(lowest, self._width(layers, incident))
@@ -280,15 +291,7 @@ class Preprocessing(nn.Module):
         incident = incident_energy.to(u.dtype)
         if self.standardise:
             u = u * self.u_std + self.u_mean
-        total = self._from_logit(u[:, :1])[0] if self.total_logit else u[:, :1].clamp(min=0)
-        total = total * self.total_scale * incident[:, None]
-        ratio, rest = (
-            self._from_logit(u[:, 1:])
-            if self.ratio_logit
-            else (u[:, 1:].clamp(0, 1), 1 - u[:, 1:].clamp(0, 1))
-        )
-        left = total * torch.cat([torch.ones_like(total), rest.cumprod(1)], dim=1)  # (B, L)
-        energies = left * torch.cat([ratio, torch.ones_like(total)], dim=1)
+        energies = self.of_layers.inverse(u, incident)
         return torch.where(energies >= self._floor(incident) * (1 - ROUNDING), energies, 0)
 
     def sums(self, voxels: Tensor) -> Tensor:
@@ -301,7 +304,7 @@ class Preprocessing(nn.Module):
             Shape (B, L).
         """
         if self.regular:
-            return voxels.view(len(voxels), len(self.sizes), self.sizes[0]).sum(2)
+            return voxels.view(voxels.shape[0], len(self.sizes), self.sizes[0]).sum(2)
         return torch.stack([part.sum(1) for part in torch.split(voxels, self.sizes, 1)], dim=1)
 
     def spread(self, layers: Tensor) -> Tensor:
@@ -315,13 +318,13 @@ class Preprocessing(nn.Module):
         """
         if self.regular:
             wide = layers[:, :, None].expand(-1, -1, self.sizes[0])
-            return wide.reshape(len(layers), self.geometry.num_voxels)
+            return wide.reshape(layers.shape[0], self.geometry.num_voxels)
         return layers.index_select(1, self.layer_of)
 
     def _greatest(self, x: Tensor) -> Tensor:
         """Truth values (B, V), one of each layer true: its greatest voxel, the first of several."""
         if self.regular:
-            found = x.view(len(x), len(self.sizes), self.sizes[0]).argmax(2)
+            found = x.view(x.shape[0], len(self.sizes), self.sizes[0]).argmax(2)
         else:
             parts = torch.split(x, self.sizes, 1)
             found = torch.stack([part.argmax(1) for part in parts], dim=1)
@@ -352,32 +355,38 @@ class Preprocessing(nn.Module):
 
     def _u(self, layers: Tensor, incident: Tensor, generator: torch.Generator | None) -> Tensor:
         """Ratios of layer energies (B, L)."""
-        if self.noise:
+        noise = None
+        if self.of_layers.apart:
+            noise = _uniform(layers[:, 1:], generator)
+        elif self.noise:
             low = self._floor(incident) * (1 - 5 * ROUNDING) * _uniform(layers, generator)
             layers = torch.where(layers > 0, layers, low)
-        left = layers.flip(1).cumsum(1).flip(1)  # (B, L)
-        whole = left[:, :-1].clamp(min=_tiny(left))
-        total = left[:, :1] / (incident[:, None] * self.total_scale)
-        if self.total_logit:
-            total = self._logit(total.clamp(0, 1), 1 - total.clamp(0, 1))
-        # The rest is known better than one minus the ratio, which may be near one.
-        ratio = layers[:, :-1] / whole
-        if self.ratio_logit:
-            ratio = self._logit(ratio, left[:, 1:] / whole)
-        u = torch.cat([total, ratio], dim=1)
+        u = self.of_layers(layers, incident, noise)
         return (u - self.u_mean) / self.u_std if self.standardise else u
 
-    def _logit(self, part: Tensor, rest: Tensor) -> Tensor:
-        """Of a number and of one minus it."""
+    def _mapped(self, voxels: Tensor, layers: Tensor, incident: Tensor) -> Tensor:
+        """Voxels (B, V) in GeV, none of them empty, as x but for the standardisation."""
+        if self.normalise == "GeV":
+            return torch.log(voxels.clamp(min=_tiny(voxels))) if self.logit else voxels
+        unit = torch.maximum(layers.clamp(min=_tiny(layers)), self._floor(incident))
+        unit = unit if self.normalise == "layer" else incident[:, None].expand_as(layers)
+        share = (voxels / self.spread(unit)).clamp(0, 1)
         a, b = self.alpha, 1 - 2 * self.alpha
-        return torch.log(a + b * part) - torch.log(a + b * rest)
+        return torch.log(a + b * share) - torch.log(a + b * (1 - share)) if self.logit else share
 
-    def _from_logit(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """A number in [0, 1], and one minus it."""
+    def _shares(self, x: Tensor, layers: Tensor, incident: Tensor) -> Tensor:
+        """The inverse: parts of the layers' energies, which need not sum to one."""
         a, b = self.alpha, 1 - 2 * self.alpha
-        return (
-            ((torch.sigmoid(y) - a) / b).clamp(0, 1),
-            ((torch.sigmoid(-y) - a) / b).clamp(0, 1),
+        if self.normalise == "GeV":
+            # No voxel has as much as 3e13 GeV.
+            share = torch.exp(x.clamp(max=31)) if self.logit else x.clamp(min=0)
+        else:
+            share = ((torch.sigmoid(x) - a) / b if self.logit else x).clamp(0, 1)
+        if self.normalise == "layer":
+            return share
+        unit = incident[:, None] if self.normalise == "incident" else 1.0
+        return share * self.spread(
+            torch.where(layers > 0, unit / layers.clamp(min=_tiny(layers)), 1)
         )
 
 
