@@ -32,6 +32,7 @@ __all__ = ["DenseDiscriminator", "Discriminator", "Select"]
 
 Select = Literal["loss", "accuracy"]
 PREDICTED_AT_A_TIME = 4096
+COLUMNS_AT_A_TIME = 512
 
 
 class Discriminator(nn.Module, ABC):
@@ -244,7 +245,12 @@ class DenseDiscriminator(Discriminator):
         """
         if not self.standardise:
             return
-        width, mean = torch.std_mean(sample.x.double(), dim=0, correction=0)
+        # In double precision, some columns at a time: a sample of voxels may fill the memory.
+        pieces = [
+            torch.std_mean(some.double(), dim=0, correction=0)
+            for some in torch.split(sample.x, COLUMNS_AT_A_TIME, dim=1)
+        ]
+        width, mean = (torch.cat([piece[i] for piece in pieces]) for i in (0, 1))
         # Features that do not change, such as voxels that no shower reaches, are left at 0.
         constant = width <= 1e-6 * mean.abs()
         self.centre.copy_(mean)

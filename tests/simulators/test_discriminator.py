@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from hepgen import checkpoint
 from hepgen.simulators.discriminator import DenseDiscriminator, Discriminator, Select
 from hepgen.simulators.labelled import Labelled, LabelledBatches
 from hepgen.simulators.recipes import RECIPES, Recipe, recipe_of
@@ -72,6 +75,18 @@ def test_the_epoch_is_chosen_by_what_was_asked_for(select: Select) -> None:
         best = min(row["validation_loss"] for row in rows)
         with torch.no_grad():
             assert float(network.loss(validation)) == pytest.approx(best)
+
+
+def test_the_recipe_of_the_challenge_runs_in_double_precision_and_comes_back_from_its_file(
+    tmp_path: Path,
+) -> None:
+    train, x = sample(200), sample(50, seed=2).x
+    network = recipe_of("challenge").trained(train, sample(100, seed=1), epochs=1)
+    assert {p.dtype for p in network.parameters()} == {torch.float64}
+    checkpoint.save(network, tmp_path / "network.safetensors")
+    again = checkpoint.load(tmp_path / "network.safetensors")
+    assert isinstance(again, DenseDiscriminator)
+    assert np.array_equal(again.predict(x), network.predict(x))
 
 
 def test_a_network_finds_the_best_classifier_of_normal_samples() -> None:
