@@ -45,20 +45,27 @@ class MaskedLinear(nn.Linear):
         out_degrees: degrees of the units.
 
     Attributes:
-        mask: True where a weight counts, a buffer of shape (units, inputs).
+        factor: 1 where a weight counts and 0 elsewhere, a buffer of shape (units, inputs) of the
+            type of the weights: as truth values it would have to be turned into numbers each time,
+            which takes twice as long as the product.
     """
 
-    mask: Tensor
+    factor: Tensor
 
     def __init__(self, in_degrees: Sequence[int], out_degrees: Sequence[int]) -> None:
         super().__init__(len(in_degrees), len(out_degrees))
         self.in_degrees, self.out_degrees = tuple(in_degrees), tuple(out_degrees)
         mask = torch.tensor(self.out_degrees)[:, None] >= torch.tensor(self.in_degrees)
-        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("factor", mask.to(self.weight.dtype), persistent=False)
+
+    @property
+    def mask(self) -> Tensor:
+        """True where a weight counts, shape (units, inputs)."""
+        return self.factor > 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Of inputs (B, inputs) the units (B, units)."""
-        return F.linear(x, self.weight * self.mask, self.bias)
+        return F.linear(x, self.weight * self.factor, self.bias)
 
 
 class MADE(nn.Module):

@@ -86,7 +86,7 @@ class CaloFlow(Simulator):
     )
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {
-            "epochs": 30,
+            "epochs": 25,
             "batch_size": 128,
             "lr": 1e-3,
             "optimizer": "adam",
@@ -106,11 +106,11 @@ class CaloFlow(Simulator):
         energy_hidden: int = 64,
         energy_layers: int = 3,
         num_transforms: int = 4,
-        hidden: int = 256,
+        hidden: int = 128,
         student_hidden: int | None = None,
         layers: int = 2,
         num_bins: int = 8,
-        tail_bound: float = 8.0,
+        tail_bound: float = 6.0,
         min_bin: float = 1e-3,
         dropout: float = 0.0,
         to_and_fro: bool = True,

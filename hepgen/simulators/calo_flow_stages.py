@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -79,7 +80,7 @@ class EnergyStage(nn.Module):
         preprocessing: fitted.
     """
 
-    defaults: ClassVar[Mapping[str, Any]] = {"epochs": 60}
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"epochs": 60, "batch_size": 256})
 
     def __init__(self, flow: Flow, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -105,8 +106,6 @@ class TeacherStage(nn.Module):
         preprocessing: fitted.
         told: what the voxels are conditional on, fitted.
     """
-
-    defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, flow: Flow, preprocessing: Preprocessing, told: LayerContext) -> None:
         super().__init__()
@@ -138,7 +137,7 @@ class StudentStage(nn.Module):
         beta: share of the loss from data, the rest is that from latent points.
     """
 
-    defaults: ClassVar[Mapping[str, Any]] = {}
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"epochs": 15, "batch_size": 128})
 
     def __init__(
         self,

@@ -195,7 +195,7 @@ def test_a_layer_for_the_context_is_that_of_nflows_with_the_same_weights() -> No
     for mine, linear in zip([*own.layers, own.last], linears, strict=True):
         mine.weight.data.copy_(linear.weight.data)
         mine.bias.data.copy_(linear.bias.data)
-        mine.mask = linear.mask > 0
+        mine.factor = linear.mask.double()
     assert own.beside is not None
     own.beside.load_state_dict(theirs.context_layer.state_dict())
     x, context = torch.randn(50, 5).double(), torch.randn(50, 3).double()
