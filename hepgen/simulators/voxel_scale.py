@@ -17,6 +17,7 @@ from typing import final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hepgen.calorimeter import Geometry, ShowerError, Showers
 from hepgen.simulators.symmetry import turns
@@ -27,6 +28,9 @@ __all__ = ["EDGE", "HIGHEST", "UNIT", "VoxelScale", "bell"]
 UNIT = 10.0
 CENTRE, WIDTH = -1.0, 0.5
 EDGE = math.log(1 + 1 / UNIT)
+# Share of the filled voxels that count as empty on the way back: those between the two bumps, where
+# a network that has not learnt enough puts more than there are.
+RARE = 0.005
 # Far above any voxel: a network that errs shall not give infinite energies.
 HIGHEST = 18.0
 CHUNK, SEED = 1024, 20240516
@@ -41,11 +45,13 @@ class VoxelScale(nn.Module):
 
     Attributes:
         floor: the threshold in GeV.
+        cut: numbers below it, before they are standardised, are empty voxels on the way back.
         mean: of the numbers before they are standardised, shape (V,).
         std: likewise.
     """
 
     floor: Tensor
+    cut: Tensor
     mean: Tensor
     std: Tensor
     layer_of: Tensor
@@ -54,6 +60,7 @@ class VoxelScale(nn.Module):
         super().__init__()
         self.geometry = geometry
         self.register_buffer("floor", torch.tensor(geometry.threshold or 1e-6))
+        self.register_buffer("cut", torch.tensor(EDGE))
         self.register_buffer("mean", torch.zeros(geometry.num_voxels))
         self.register_buffer("std", torch.ones(geometry.num_voxels))
         self.sizes = [layer.num_voxels for layer in geometry.layers]
@@ -78,6 +85,10 @@ class VoxelScale(nn.Module):
             self.floor.fill_(float(showers.voxels[showers.voxels > 0].min()))
         self.mean.fill_(0)
         self.std.fill_(1)
+        filled = showers.voxels[showers.voxels > 0]
+        if len(filled):
+            lowest = float(np.quantile(filled, RARE)) / (UNIT * float(self.floor))
+            self.cut.fill_(max(EDGE, math.log1p(lowest)))
         generator = torch.Generator().manual_seed(SEED)
         sums = torch.zeros(2, self.geometry.num_voxels, dtype=torch.float64)
         for start in range(0, len(showers), CHUNK):
@@ -119,19 +130,23 @@ class VoxelScale(nn.Module):
             In GeV, 0 or at least the threshold, shape (B, V).
         """
         y = (y * self.std + self.mean).clamp(max=HIGHEST)
-        # So little for empty voxels that they count only among themselves.
-        share = torch.where(y >= EDGE, torch.expm1(y), 1e-6 * torch.exp(y.clamp(min=-20, max=EDGE)))
+        greatest = self._greatest(y)
+        share = torch.expm1(y.clamp(min=EDGE)) * ((y >= self.cut) | greatest)
         tiny = torch.finfo(y.dtype).tiny
-        floor = self.floor / layers.clamp(min=tiny)
-        for _ in range(2):
-            parts = torch.split(share, self.sizes, 1)
-            greatest = torch.stack([part.amax(1) for part in parts], 1)
-            sums = torch.stack([part.sum(1) for part in parts], 1).clamp(min=tiny)
-            cut = torch.minimum(floor * sums, greatest)  # (B, L)
-            share = torch.where(share >= self._spread(cut), share, 0)
-        sums = torch.stack([part.sum(1) for part in torch.split(share, self.sizes, 1)], 1)
-        voxels = share * self._spread(layers / sums.clamp(min=tiny))
+        # What others lose makes the rest greater: what stays now stays above the threshold.
+        cut = self._spread(self._sums(share) * (self.floor / layers.clamp(min=tiny)))
+        share = share * ((share >= cut) | greatest)
+        voxels = share * self._spread(layers / self._sums(share).clamp(min=tiny))
         return torch.where(voxels > 0, torch.maximum(voxels, self.floor), voxels)
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Sums over layers, (B, L) of (B, V)."""
+        return torch.stack([part.sum(1) for part in torch.split(x, self.sizes, 1)], 1)
+
+    def _greatest(self, x: Tensor) -> Tensor:
+        """Whether a number is the greatest of its layer, the first of equals, (B, V) of (B, V)."""
+        parts = torch.split(x, self.sizes, 1)
+        return torch.cat([functional.one_hot(p.argmax(1), p.shape[1]) for p in parts], 1).bool()
 
     def _spread(self, layers: Tensor) -> Tensor:
         """One number a layer, (B, L), for each of its voxels, (B, V)."""
