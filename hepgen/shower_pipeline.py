@@ -196,6 +196,8 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
     """
     from hepgen.generation import generate
 
+    options = {"progress": progress, **pipeline.options}
+    progress = options["progress"]
     folder, say = pipeline.output, Console(quiet=not progress, highlight=False).print
     parts = pipeline.sample.parts(seed=pipeline.seed)
     counts = [0 if part is None else len(part) for part in parts]
@@ -213,8 +215,7 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
             validation=parts.validation,
             output=folder,
             seed=pipeline.seed,
-            progress=progress,
-            **pipeline.options,
+            **options,
         )
     if not (folder / "model.safetensors").exists():
         simulator.save(folder / "model.safetensors")

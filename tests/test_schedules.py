@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,7 +18,9 @@ from hepgen.training.schedules import (
     Schedule,
     constant,
     cosine,
+    cosine_cycle,
     flat_decay,
+    halving_triangles,
     one_cycle,
     schedule,
     warmup_cosine_restarts,
@@ -118,7 +122,9 @@ def test_constant_is_constant() -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(total=st.integers(1, 300))
 def test_every_schedule_stays_between_0_and_1_and_reaches_near_1(name: str, total: int) -> None:
-    factors = ours(schedule(name), total)
+    # Its ways have a length of their own, whatever that of the run.
+    options = {"up": max(1, total // 4)} if name == "halving_triangles" else {}
+    factors = ours(schedule(name, options), total)
     assert all(0 <= factor <= 1 + 1e-12 for factor in factors)
     assert max(factors) > (0.7 if total > 40 else 0.0)
 
@@ -130,3 +136,29 @@ def test_an_unknown_name_or_option_names_the_nearest() -> None:
         schedule("cosine", {"warm_up": 0.1})
     assert schedule("cosine", {"end": 1.0})(50, 100) == 1.0
     assert schedule(lambda step, total: 0.5)(3, 4) == 0.5
+
+
+def test_the_cycles_of_calo_flow_are_those_of_torch() -> None:
+    def rates(scheduler: Any, steps: int) -> list[float]:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+        made = scheduler(optimizer)
+        found = []
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            made.step()
+        return found
+
+    expected = rates(
+        lambda o: lr_scheduler.CyclicLR(o, 5e-5, 2e-3, step_size_up=850, mode="triangular2"), 4000
+    )
+    np.testing.assert_allclose(
+        [2e-3 * halving_triangles(s, 9) for s in range(4000)], expected, rtol=1e-9
+    )
+    for total in (10, 101, 424):
+        options: dict[str, Any] = {"pct_start": 0.4, "three_phase": True, "total_steps": total}
+        expected = rates(
+            lambda o, options=options: lr_scheduler.OneCycleLR(o, 1e-3, **options), total - 1
+        )
+        found = [1e-3 * cosine_cycle(s, total) for s in range(total - 1)]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)

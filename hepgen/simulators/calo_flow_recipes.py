@@ -6,12 +6,11 @@ program of its authors, whose settings these are.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, NamedTuple
 
 from hepgen.simulators.preprocessing import RECIPES
 
-__all__ = ["CaloFlowRecipe", "caloflow_recipe", "one_cycle_of_cosines", "triangles"]
+__all__ = ["CaloFlowRecipe", "caloflow_recipe"]
 
 
 class CaloFlowRecipe(NamedTuple):
@@ -74,53 +73,11 @@ def caloflow_recipe(particle: Literal["photons", "pions"]) -> CaloFlowRecipe:
         "augment": False,
         "epochs": 100,
         "lr": 1e-3,
-        "schedule": one_cycle_of_cosines,
+        "schedule": "cosine_cycle",
         "batch_size": 200 if photons else 500,
         "stages": {
-            "teacher": {"lr": 2e-3, "schedule": triangles},
+            "teacher": {"lr": 2e-3, "schedule": "halving_triangles"},
             "student": {"batch_size": 175} | ({} if photons else {"epochs": 150}),
         },
     }
     return CaloFlowRecipe(arguments, training)
-
-
-def triangles(step: int, total: int) -> float:
-    """Up and down in straight lines, each time half as high: CyclicLR's "triangular2".
-
-    From 5e-5 to 2e-3 and back in 1700 steps, as a factor on 2e-3.
-
-    Args:
-        step: optimiser steps done.
-        total: of the run; it does not matter.
-
-    Returns:
-        The factor on the peak learning rate.
-    """
-    low, up = 0.025, 850
-    cycle = step // (2 * up)
-    height = 1 - abs(step / up - 2 * cycle - 1)
-    return float(low + (1 - low) * height * 0.5**cycle)
-
-
-def one_cycle_of_cosines(step: int, total: int) -> float:
-    """Up, down and out, half a cosine each: OneCycleLR with three phases and its default factors.
-
-    Args:
-        step: optimiser steps done.
-        total: of the run, of which each way takes two fifths.
-
-    Returns:
-        The factor on the peak learning rate.
-    """
-    start, end = 1 / 25, 1 / 25e4
-    top = 0.4 * total - 1
-    bottom = 0.8 * total - 2
-    if step <= top:
-        return _cosine(start, 1.0, step / top)
-    if step <= bottom:
-        return _cosine(1.0, start, (step - top) / (bottom - top))
-    return _cosine(start, end, (step - bottom) / max(total - 1 - bottom, 1))
-
-
-def _cosine(start: float, end: float, part: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2

@@ -196,7 +196,8 @@ class Simulator(nn.Module, ABC):
                 It gets ``model.safetensors``, and a folder for each stage if there are several.
             resume: see `hepgen.fit`.
             progress: show a bar, or one line an epoch.
-            **more: other arguments of `hepgen.fit`, such as ``ema``, ``precision``, ``patience``.
+            **more: other arguments of `hepgen.fit`, such as ``ema``, ``precision``, ``patience``;
+                ``ema=0`` and ``clip=0`` for none, where ``defaults`` have some.
 
         Returns:
             Stage -> its history; what that calls jets are showers.
@@ -210,7 +211,11 @@ class Simulator(nn.Module, ABC):
             TrainingError: the run in ``output`` is another one, or damaged.
         """
         given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, **more}
-        settings = {name: value for name, value in given.items() if value is not None}
+        settings = {
+            name: None if name in ("ema", "clip") and value == 0 else value
+            for name, value in given.items()
+            if value is not None
+        }
         return fit_stages(
             self,
             showers,

@@ -33,7 +33,15 @@ from hepgen.training.state import copy_of_weights
 __all__ = ["fit"]
 
 OptimizerName = Literal["adam", "adamw", "lion", "radam", "ranger", "sgd"]
-ScheduleName = Literal["constant", "cosine", "flat_decay", "one_cycle", "warmup_cosine_restarts"]
+ScheduleName = Literal[
+    "constant",
+    "cosine",
+    "cosine_cycle",
+    "flat_decay",
+    "halving_triangles",
+    "one_cycle",
+    "warmup_cosine_restarts",
+]
 
 
 def fit(

@@ -18,7 +18,9 @@ __all__ = [
     "Schedule",
     "constant",
     "cosine",
+    "cosine_cycle",
     "flat_decay",
+    "halving_triangles",
     "one_cycle",
     "schedule",
     "warmup_cosine_restarts",
@@ -151,6 +153,53 @@ def warmup_cosine_restarts(
     return float(_half_cosine(since / period) * 0.5 ** max(0, math.floor(epoch - halve_from)))
 
 
+def halving_triangles(step: int, total: int, *, low: float = 0.025, up: int = 850) -> float:
+    """Up and down in straight lines, each time half as high.
+
+    These are the rates of ``torch.optim.lr_scheduler.CyclicLR(mode="triangular2")``; the defaults
+    are those of CaloFlow's teacher (arXiv:2210.14245) with a peak of 2e-3.
+
+    Args:
+        step: optimiser steps done.
+        total: optimiser steps of the run; it does not matter.
+        low: the lowest rate, as a factor on the peak.
+        up: steps of a way up, and of a way down.
+
+    Returns:
+        The factor on the peak learning rate.
+    """
+    cycle = step // (2 * up)
+    height = 1 - abs(step / up - 2 * cycle - 1)
+    return float(low + (1 - low) * height * 0.5**cycle)
+
+
+def cosine_cycle(
+    step: int, total: int, *, start: float = 1 / 25, end: float = 1 / 25e4, way: float = 0.4
+) -> float:
+    """Up to the peak, down and out, half a cosine each.
+
+    These are the rates of ``torch.optim.lr_scheduler.OneCycleLR(three_phase=True)``, with the
+    factors that it has by default; CaloFlow's other networks (arXiv:2210.14245) were trained so.
+
+    Args:
+        step: optimiser steps done.
+        total: optimiser steps of the run.
+        start: first rate, as a factor on the peak.
+        end: last rate, likewise.
+        way: share of the run that each of the ways up and down takes.
+
+    Returns:
+        The factor on the peak learning rate.
+    """
+    top = way * total - 1
+    bottom = 2 * way * total - 2
+    if step <= top:
+        return start + (1 - start) * (1 - _half_cosine(step / top))
+    if step <= bottom:
+        return start + (1 - start) * _half_cosine((step - top) / (bottom - top))
+    return end + (start - end) * _half_cosine((step - bottom) / max(total - 1 - bottom, 1))
+
+
 def _line(x: float, x0: float, x1: float, y0: float, y1: float) -> float:
     return y1 if x1 <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
@@ -162,7 +211,9 @@ def _half_cosine(t: float) -> float:
 SCHEDULES: dict[str, Callable[..., float]] = {
     "constant": constant,
     "cosine": cosine,
+    "cosine_cycle": cosine_cycle,
     "flat_decay": flat_decay,
+    "halving_triangles": halving_triangles,
     "one_cycle": one_cycle,
     "warmup_cosine_restarts": warmup_cosine_restarts,
 }

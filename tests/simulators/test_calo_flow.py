@@ -9,7 +9,6 @@ import pytest
 import torch
 from nflows.transforms import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 import hepgen
 from hepgen.calorimeter import EnergyRangeWarning, Geometry, Layer, Showers
@@ -20,8 +19,6 @@ from hepgen.simulators.calo_flow_networks import Backwards, autoregressive_flow,
 from hepgen.simulators.calo_flow_recipes import (
     CaloFlowRecipe,
     caloflow_recipe,
-    one_cycle_of_cosines,
-    triangles,
 )
 from hepgen.simulators.calo_flow_stages import (
     EnergyStage,
@@ -397,26 +394,6 @@ def test_pions_differ_as_their_recipe_says() -> None:
     assert pions.training["stages"]["student"] == {"epochs": 150, "batch_size": 175}
     with pytest.raises(ValueError, match="particle='kaons'"):
         caloflow_recipe("kaons")  # type: ignore[arg-type]
-
-
-def test_the_learning_rates_of_the_recipes_are_those_of_torch() -> None:
-    def rates(scheduler: Any, steps: int) -> list[float]:
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
-        made = scheduler(optimizer)
-        found = []
-        for _ in range(steps):
-            found.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            made.step()
-        return found
-
-    expected = rates(lambda o: CyclicLR(o, 5e-5, 2e-3, step_size_up=850, mode="triangular2"), 4000)
-    np.testing.assert_allclose([2e-3 * triangles(s, 9) for s in range(4000)], expected, rtol=1e-9)
-    for total in (10, 101, 424):
-        options: dict[str, Any] = {"pct_start": 0.4, "three_phase": True, "total_steps": total}
-        expected = rates(lambda o, options=options: OneCycleLR(o, 1e-3, **options), total - 1)
-        found = [1e-3 * one_cycle_of_cosines(s, total) for s in range(total - 1)]
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_orders_keep_the_layers_together() -> None:
