@@ -1,6 +1,7 @@
 """Numbers with errors: how well a score tells classes apart, on weighted jets, from arrays alone.
 
-Every metric takes labels, scores and weights in this order and gives an :class:`Estimate`.
+Every metric of a score takes labels, scores and weights in this order and gives an
+:class:`Estimate`; those of :mod:`hepgen.metrics.generative` compare two tables of features.
 """
 
 from hepgen.metrics.binned import Binned, bin_edges, efficiency_in_bins, in_bins

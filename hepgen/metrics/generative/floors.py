@@ -32,7 +32,8 @@ def real_floor(
         statistic: of two tables of features (B, F).
         pair: the tables that are compared.
         power: how the statistic falls with the sizes a and b where there is no difference: 1/2 for
-            distances of distribution functions, 1 for squares, 0 for what has no bias.
+            distances of distribution functions, 1 for squares, 2 for squares without their first
+            bias, 0 for what has no bias at all.
         splits: number of random splits that are averaged; none gives None.
         seed: of the splits.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hepgen.metrics import generative
 from hepgen.metrics.generative import kernel_sums
 from hepgen.metrics.generative.neighbours import nearest
 
+STORED = Path(__file__).parents[2] / "reference" / "generative" / "precision_recall.json"
 NAMES = ("precision", "recall", "density", "coverage")
 
 
@@ -31,6 +35,17 @@ def definition(real, fake, k):
         inside.sum(axis=0).mean() / k,
         (across.min(axis=1) < radii(real)).mean(),
     )
+
+
+def test_the_four_numbers_are_those_of_the_package_of_the_challenge():
+    spec = importlib.util.spec_from_file_location("prdc_script", STORED.with_suffix(".py"))
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    stored = json.loads(STORED.read_text(encoding="utf-8"))["values"]
+    for (*case, k), wanted in zip(script.CASES, stored, strict=True):
+        found = generative.precision_recall(*script.sample(*case), k=k, halves=0, splits=0)
+        for name in NAMES:
+            assert getattr(found, name).value == pytest.approx(wanted[name], abs=1e-12)
 
 
 @pytest.mark.parametrize("features", [2, 30])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +66,23 @@ def test_means_over_features_and_directions_are_means_of_scipy(tables):
         assert line.value == pytest.approx(each[0].value, rel=1e-10)
 
 
+def test_w1p_of_jetnet_is_the_mean_over_its_draws():
+    folder = Path(__file__).parents[2] / "reference" / "generative"
+    spec = importlib.util.spec_from_file_location("script", folder / "jetnet_distances.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    x, y = (table[:, :3] for table in script.sample("shifted"))
+    rng, batches = np.random.default_rng(7), []
+    for _ in range(5):
+        rows, others = rng.choice(len(x), size=3000), rng.choice(len(y), size=3000)
+        batch = generative.wasserstein(x[rows], y[others], resamples=0, splits=0)
+        batches.append([one.value for one in batch])
+    stored = json.loads((folder / "jetnet_distances.json").read_text(encoding="utf-8"))
+    means, spreads = stored["values"]["w1p"]
+    np.testing.assert_allclose(np.mean(batches, axis=0), means, rtol=1e-9)
+    np.testing.assert_allclose(np.std(batches, axis=0), spreads, rtol=1e-6)
+
+
 def test_shifted_gaussians_have_the_closed_forms():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 1)) + 0.5
@@ -87,33 +107,15 @@ def test_any_monotonic_map_leaves_the_kolmogorov_distance():
     assert generative.mean_kolmogorov(np.exp(x), np.exp(y), resamples=2) == found
 
 
-@given(
-    st.integers(1, 60), st.integers(1, 60), st.integers(0, 3600), st.sampled_from([1.0, 1 - 1e-12])
-)
-def test_exact_p_values_are_those_of_scipy(first, second, steps, rounding):
-    distance = min(steps, first * second) / (first * second)
-    # A distance that both samples can have: a multiple of 1 / lcm.
-    unit = math.gcd(first, second)
-    distance = math.floor(distance * first * second / unit) * unit / (first * second)
-    found = generative.kolmogorov_p_value(distance * rounding, first, second)
-    if distance == 0:
-        assert found == pytest.approx(1.0)
-        return
-    size = first * second // unit
-    steps = round(distance * size)
-    wanted = exact_by_scipy(first, second, unit, steps)
-    assert found == pytest.approx(wanted, rel=1e-9, abs=1e-300)
-
-
-def exact_by_scipy(first, second, unit, steps):
-    """The p-value of samples with this distance, from scipy's own counting."""
-    # scipy takes samples, so make two: they are equal up to a block of one that has no partner.
-    from scipy.stats import _stats_py
-
-    # Without ties D is steps / lcm; scipy's function of exactly that is private but stable.
-    return _stats_py._attempt_exact_2kssamp(
-        first, second, unit, steps / (first * second // unit), "two-sided"
-    )[2]
+@given(st.integers(2, 60), st.integers(2, 60), st.floats(0, 3), st.integers(0, 1000))
+def test_exact_p_values_are_those_of_scipy(first, second, shift, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=first), rng.normal(size=second) + shift
+    wanted = scipy.stats.ks_2samp(x, y, method="exact")
+    # The distance as scipy has it and with the rounding of other ways to find it.
+    for rounding in (1.0, 1 - 1e-13):
+        found = generative.kolmogorov_p_value(wanted.statistic * rounding, first, second)
+        assert found == pytest.approx(wanted.pvalue, rel=1e-9)
 
 
 def test_p_values_of_samples_are_those_of_scipy():
