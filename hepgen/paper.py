@@ -15,7 +15,7 @@ class Paper:
         authors: as they are cited.
         title: of the paper.
         published: journal, volume, year, page.
-        arxiv: number on arXiv, such as "1810.05165".
+        arxiv: number on arXiv, such as "1810.05165" or, before 2007, "hep-ex/0001020".
     """
 
     authors: str
@@ -25,5 +25,6 @@ class Paper:
 
     @property
     def year(self) -> int:
-        """When it came to arXiv, which the first two digits of its number tell since 2007."""
-        return 2000 + int(self.arxiv[:2])
+        """When it came to arXiv, which the first two digits of its number tell."""
+        digits = int(self.arxiv.rpartition("/")[2][:2])
+        return digits + (1900 if digits > 90 else 2000)

@@ -9,6 +9,13 @@ from hepgen.calorimeter.challenge_writer import ChallengeWriter
 from hepgen.calorimeter.errors import EnergyRangeWarning, GeometryError, ShowerError
 from hepgen.calorimeter.files import ShowerFiles, iterate, read, write
 from hepgen.calorimeter.geometry import Geometry, Layer
+from hepgen.calorimeter.materials import Material, MaterialError, material, mixture
+from hepgen.calorimeter.mean_profile import (
+    longitudinal_containment,
+    longitudinal_profile,
+    radial_containment,
+    radial_profile,
+)
 from hepgen.calorimeter.observables import (
     feature_names,
     fpd_features,
@@ -18,7 +25,11 @@ from hepgen.calorimeter.observables import (
     observable_names,
     observables,
 )
+from hepgen.calorimeter.shower_parameters import ShowerTuning
+from hepgen.calorimeter.shower_profile import simulate_showers
+from hepgen.calorimeter.shower_tuning import tune_showers
 from hepgen.calorimeter.showers import Showers
+from hepgen.calorimeter.stack import Homogeneous, Sampling
 from hepgen.calorimeter.tree_writer import ShowerTreeWriter
 
 __all__ = [
@@ -26,22 +37,35 @@ __all__ = [
     "EnergyRangeWarning",
     "Geometry",
     "GeometryError",
+    "Homogeneous",
     "Layer",
+    "Material",
+    "MaterialError",
+    "Sampling",
     "ShowerError",
     "ShowerFiles",
     "ShowerTreeWriter",
+    "ShowerTuning",
     "Showers",
     "feature_names",
     "fpd_features",
     "high_level_features",
     "iterate",
     "layer_labels",
+    "longitudinal_containment",
+    "longitudinal_profile",
     "low_level_features",
+    "material",
+    "mixture",
     "named_geometry",
     "observable_names",
     "observables",
+    "radial_containment",
+    "radial_profile",
     "read",
     "read_geometry",
+    "simulate_showers",
+    "tune_showers",
     "write",
     "write_geometry",
 ]

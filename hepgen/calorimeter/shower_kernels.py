@@ -10,7 +10,7 @@ Shapes: B showers, L layers, S steps in depth, V voxels.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -34,6 +34,8 @@ Indices = NDArray[np.int64]
 # Depth in radiation lengths that photons cross before they convert.
 CONVERSION = 9.0 / 7.0
 _U32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+# Odd, and no multiple of splitmix's own constant: keys of steps are apart from those of showers.
+_APART = np.uint64(0xD6E8FEB86659FD93)
 # A shower is over where less than this share of it is left.
 _OVER = 1e-9
 
@@ -262,6 +264,8 @@ def _step(
     inside: Doubles,
     layer: Doubles,
     state: NDArray[np.uint64],
+    key: Any,
+    own: NDArray[np.uint64],
 ) -> None:
     """Adds to the voxels of a layer what one shower leaves between two depths."""
     if end <= s[_START] or s[_DONE] > 1.0 - _OVER:
@@ -273,7 +277,10 @@ def _step(
     expected = s[_SPOTS] * (spots_done - s[_SPOTS_DONE])
     s[_DONE], s[_SPOTS_DONE] = done, spots_done
     if p.variance > 0.0 and energy > 0.0:
-        energy = p.variance * draw_gamma(energy / p.variance, state)
+        # From a stream of its own, so that the energies of a shower, made a second time with
+        # slightly other parameters, are slightly others.
+        start_state(key, own)
+        energy = p.variance * draw_gamma(energy / p.variance, own)
     if energy <= 0.0:
         return
     # Where there is energy there is a spot that has it, or energy would be lost.
@@ -320,7 +327,7 @@ def fill_showers(
         voxels: the geometry.
         out: energies in GeV, shape (B, V), written; 0 below the threshold.
     """
-    state = np.empty(4, dtype=np.uint64)
+    state, own = np.empty(4, dtype=np.uint64), np.empty(4, dtype=np.uint64)
     showers = np.empty((2, 12))
     widest, inside, front = 0, 0, voxels.steps[0]
     for i in range(len(voxels.num_alpha)):
@@ -357,6 +364,8 @@ def fill_showers(
                         shares,
                         layer,
                         state,
+                        keys[row] + np.uint64(2 * step + k + 1) * _APART,
+                        own,
                     )
             for j in range(end - begin):
                 energy = layer[j]

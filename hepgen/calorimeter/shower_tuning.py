@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from hepgen.calorimeter.errors import ShowerError
 from hepgen.calorimeter.geometry import Geometry
 from hepgen.calorimeter.random_kernels import keys_of
-from hepgen.calorimeter.shower_profile import ShowerTuning, layer_edges, simulate_voxels
+from hepgen.calorimeter.shower_parameters import ShowerTuning
+from hepgen.calorimeter.shower_profile import layer_edges, simulate_voxels
 from hepgen.calorimeter.showers import Showers
-from hepgen.calorimeter.stack import Calorimeter, Homogeneous
+from hepgen.calorimeter.stack import Calorimeter, Sampling
 
 __all__ = ["tune_showers"]
 
@@ -32,8 +33,8 @@ Doubles = NDArray[np.float64]
 # Factor -> which moments it is there for, how far it moves to see what it does, and the least and
 # greatest value.
 FACTORS = {
-    "response": ("response", 0.02, 0.01, 100.0),
-    "sampling_term": ("resolution", 0.02, 0.0, 1.0),
+    "response": ("response", 0.02, 1e-4, 1e4),
+    "sampling_term": ("resolution", 0.01, 0.0, 1.0),
     "depth": ("depth", 0.05, 0.2, 5.0),
     "shape": ("depth", 0.3, -2.0, 5.0),
     "depth_width": ("depth", 0.2, 0.0, 3.0),
@@ -42,12 +43,19 @@ FACTORS = {
     "tail": ("radius", 0.1, 0.1, 5.0),
     "core_weight": ("radius", 0.1, -1.0, 1.0),
     "spots": ("hits", 0.2, 0.05, 20.0),
+    "spot_power": ("hits", 0.1, -0.5, 0.5),
 }
 # What is tuned by turns, the profile in depth and the rest, which hangs on it; of each, the factors
 # that can be moved at the same time, as they do not change each other's moments.
 TURNS = (
     (("depth",), ("shape",), ("depth_width",), ("shape_width",)),
-    (("core", "response"), ("tail", "sampling_term"), ("core_weight",), ("spots",)),
+    (
+        ("core", "response"),
+        ("tail", "sampling_term"),
+        ("core_weight",),
+        ("spots",),
+        ("spot_power",),
+    ),
 )
 # Greatest over least energy of a bin.
 WIDEST = 3.0
@@ -76,7 +84,8 @@ def tune_showers(
         showers: the sample.
         calorimeter: what it is made of.
         photon: which of the showers are of photons, shape (B,).
-        start: where to begin.
+        start: where to begin; the published formulas with the mean response and the width of the
+            sample if not given.
         z_edges: depths in mm where layers begin and end; see `simulate_showers`.
         number: parametrised showers that are made at each step, at most.
         iterations: steps in each factor.
@@ -111,16 +120,22 @@ def tune_showers(
         difference: Doubles = (found - wanted) / scale
         return np.where(np.isfinite(difference), difference, 0.0)
 
-    return _gauss_newton(pulls, reader.kinds, _first(start, calorimeter), iterations)
+    return _gauss_newton(
+        pulls, reader.kinds, start or _first(showers[seen], calorimeter), iterations
+    )
 
 
-def _first(start: ShowerTuning | None, calorimeter: Calorimeter) -> ShowerTuning:
-    tuning = start or ShowerTuning()
-    if tuning.sampling_term is None:
-        tuning = replace(tuning, sampling_term=calorimeter.sampling_term)
-    if tuning.sampling_term == 0 and isinstance(calorimeter, Homogeneous):
-        tuning = replace(tuning, sampling_term=0.01)
-    return tuning
+def _first(showers: Showers, calorimeter: Calorimeter) -> ShowerTuning:
+    """The formulas as published, with what the sample tells at once."""
+    response = showers.response
+    mean = float(showers.total_energy.sum() / showers.incident_energy.sum())
+    width = np.median(np.abs(response / mean - 1) * np.sqrt(showers.incident_energy)) / 0.6745
+    least = 0.01 if isinstance(calorimeter, Sampling) else 0.001
+    _, _, low, high = FACTORS["response"]
+    return ShowerTuning(
+        response=min(high, max(low, mean)),
+        sampling_term=min(0.5, max(least, 0.9 * float(width))),
+    )
 
 
 def _gauss_newton(

@@ -17,12 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepgen.calorimeter import Geometry, ShowerError, Showers
-from hepgen.calorimeter.shower_profile import (
-    PARTICLES,
-    ShowerTuning,
-    layer_edges,
-    simulate_voxels,
-)
+from hepgen.calorimeter.shower_parameters import ShowerTuning
+from hepgen.calorimeter.shower_profile import PARTICLES, layer_edges, simulate_voxels
 from hepgen.calorimeter.shower_tuning import tune_showers
 from hepgen.calorimeter.stack import Calorimeter, calorimeter_from_dict
 from hepgen.io.errors import nearest_names
@@ -39,7 +35,7 @@ CHALLENGE = {"layers": [["W", 1.4], ["Si", 0.3]], "sampling_term": 0.135, "activ
 
 
 class ParametrisedShowers(Simulator):
-    """Parametrised electromagnetic showers, with ten factors that make them like a sample's.
+    """Parametrised electromagnetic showers, with factors that make them like a sample's.
 
     ``fit`` has no epochs: it makes mean and width of depth, length, radius, response and number of
     voxels in bins of the energy those of the sample, and returns no history. Without it the
