@@ -37,6 +37,7 @@ from hepgen.flows import (
     Autoregressive,
     Conditioner,
     Coupling,
+    Element,
     Flow,
     RationalQuadraticSpline,
     StandardNormal,
@@ -44,7 +45,8 @@ from hepgen.flows import (
 from hepgen.paper import Paper
 from hepgen.simulators.batches import ShowerBatch
 from hepgen.simulators.calo_inn_networks import (
-    LayerConditioner,
+    LayerCoupling,
+    alike,
     checkerboard,
     halves,
     halves_of_layers,
@@ -88,7 +90,7 @@ class CaloINN(Simulator):
         tail_bound: where these end, in standard deviations.
         hidden: width of the hidden layers of the couplings' networks.
         layers: how many of these.
-        width: hidden numbers of each layer of the calorimeter, see `LayerConditioner`. Only for
+        width: hidden numbers of each layer of the calorimeter, see `LayerCoupling`. Only for
             layers divided alike into an even number of voxels; elsewhere, and with ``joint``,
             networks are connected fully.
         energy_hidden: width of the two hidden layers of the network of u; not used with ``joint``.
@@ -202,32 +204,28 @@ class CaloINN(Simulator):
             # One that maps nothing, as in a calorimeter of one voxel.
             if not mask.any():
                 continue
-            network = self._network(mask, spline.num_parameters, context)
-            steps.append(Coupling(mask.tolist(), spline, network))
+            steps.append(self._coupling(mask, spline, context))
         return Flow(CompositeTransform(steps), StandardNormal(len(masks[0])), context)
 
-    def _network(self, mask: NDArray[np.bool_], parameters: int, context: int) -> nn.Module:
-        layers = self.geometry.num_layers
-        if not self.joint:
-            counts = np.bincount(self.geometry.layer_of, mask)
-            totals = np.bincount(self.geometry.layer_of)
-            if len(set(counts)) == 1 and len(set(totals)) == 1:
-                return LayerConditioner(
-                    layers,
-                    int(totals[0] - counts[0]),
-                    int(counts[0]) * parameters,
-                    context=context,
-                    hidden=self.hidden,
-                    depth=self.layers,
-                    width=self.width,
-                )
-        return Conditioner(
+    def _coupling(self, mask: NDArray[np.bool_], spline: Element, context: int) -> Transform:
+        if not self.joint and alike(self.geometry, mask):
+            return LayerCoupling(
+                self.geometry,
+                mask,
+                spline,
+                context=context,
+                hidden=self.hidden,
+                depth=self.layers,
+                width=self.width,
+            )
+        network = Conditioner(
             int((~mask).sum()),
-            int(mask.sum()) * parameters,
+            int(mask.sum()) * spline.num_parameters,
             context=context,
             hidden=self.hidden,
             layers=self.layers,
         )
+        return Coupling(mask.tolist(), spline, network)
 
     def prepare(self, showers: Showers) -> None:
         """Fit the preprocessing.

@@ -20,37 +20,17 @@ Shapes: B showers, L layers, V voxels, P voxels of one layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from hepgen.calorimeter import Geometry, ShowerError, Showers
 from hepgen.simulators.layer_ratios import LayerRatios
+from hepgen.simulators.preprocessing_recipes import RECIPES
 from hepgen.simulators.symmetry import turns
 
 __all__ = ["RECIPES", "Preprocessing"]
-
-# Arguments of Preprocessing that the papers use; the noise of CaloFlow is 1 keV, 1e-8 of 100 GeV.
-RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "CaloFlow": {
-        "noise": 1e-6,
-        "noise_unit": "GeV",
-        "noise_in": "all",
-        "standardise": False,
-        "total_scale": 2.42,
-        "total_logit": True,
-    },
-    "CaloINN": {
-        "noise": 5e-6,
-        "noise_unit": "incident",
-        "noise_in": "all",
-        "total_scale": 3.5,
-        "total_logit": True,
-    },
-    "CaloDREAM": {"noise": 5e-6, "noise_unit": "incident", "noise_in": "all"},
-}
 
 # Showers whose means are taken at a time, and the seed of their noise.
 CHUNK, SEED = 512, 20231214
@@ -361,7 +341,7 @@ class Preprocessing(nn.Module):
         elif self.noise:
             low = self._floor(incident) * (1 - 5 * ROUNDING) * _uniform(layers, generator)
             layers = torch.where(layers > 0, layers, low)
-        u = self.of_layers(layers, incident, noise)
+        u: Tensor = self.of_layers(layers, incident, noise)
         return (u - self.u_mean) / self.u_std if self.standardise else u
 
     def _mapped(self, voxels: Tensor, layers: Tensor, incident: Tensor) -> Tensor:
@@ -372,14 +352,15 @@ class Preprocessing(nn.Module):
         unit = unit if self.normalise == "layer" else incident[:, None].expand_as(layers)
         share = (voxels / self.spread(unit)).clamp(0, 1)
         a, b = self.alpha, 1 - 2 * self.alpha
-        return torch.log(a + b * share) - torch.log(a + b * (1 - share)) if self.logit else share
+        logit = torch.log(a + b * share) - torch.log(a + b * (1 - share))
+        return logit if self.logit else share
 
     def _shares(self, x: Tensor, layers: Tensor, incident: Tensor) -> Tensor:
         """The inverse: parts of the layers' energies, which need not sum to one."""
         a, b = self.alpha, 1 - 2 * self.alpha
         if self.normalise == "GeV":
             # No voxel has as much as 3e13 GeV.
-            share = torch.exp(x.clamp(max=31)) if self.logit else x.clamp(min=0)
+            share: Tensor = torch.exp(x.clamp(max=31)) if self.logit else x.clamp(min=0)
         else:
             share = ((torch.sigmoid(x) - a) / b if self.logit else x).clamp(0, 1)
         if self.normalise == "layer":
