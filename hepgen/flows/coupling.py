@@ -99,7 +99,7 @@ class Coupling(Transform):  # type: ignore[misc] # nflows has no annotations
         first = at = 0
         for element, count in self.groups:
             size = count * element.num_parameters
-            parameters = numbers[:, at : at + size].view(len(x), count, element.num_parameters)
+            parameters = numbers[:, at : at + size].view(x.shape[0], count, element.num_parameters)
             results.append(element(chosen[:, first : first + count], parameters, inverse=inverse))
             first, at = first + count, at + size
         mapped, log_slopes = zip(*results, strict=True)
