@@ -1,4 +1,4 @@
-"""Writes precision_recall.json: precision, recall, density and coverage by the package prdc 0.2 (MIT).
+"""Writes precision_recall.json: the four numbers by the package prdc 0.2 (MIT).
 
 It is what the CaloChallenge used; it runs in an environment of its own, and only its numbers are
 kept:
