@@ -1,7 +1,7 @@
 r"""A conditional variational autoencoder of showers, whose latent prior may be a flow.
 
-With the energies of the layers :math:`E_l`, told by their ratios u, the shares of the voxels x,
-latent numbers z and the conditions c of the particle,
+With the energies of the layers, told by which have any and by their ratios, u, the shares of the
+voxels x, latent numbers z and the conditions c of the particle,
 
 .. math:: p(u, x | c) = p(u | c) \int p(x | z, u, c) \, p(z | u, c) \, dz ,
 
@@ -29,9 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from hepgen.calorimeter import Geometry, Showers
-from hepgen.flows import NeuralSplineFlow
 from hepgen.paper import Paper
 from hepgen.simulators.batches import ShowerBatch
+from hepgen.simulators.calo_vae_flow import ScaledFlow
+from hepgen.simulators.calo_vae_hits import LayerHits
 from hepgen.simulators.calo_vae_layers import Decoder, Encoder
 from hepgen.simulators.calo_vae_voxels import VoxelMixture
 from hepgen.simulators.conditions import Conditions
@@ -39,6 +40,9 @@ from hepgen.simulators.preprocessing import Preprocessing
 from hepgen.simulators.simulator import Simulator
 
 __all__ = ["CaloVAE"]
+
+# Logarithm of the energies that empty layers have for the flow, in units of the threshold.
+EMPTY = -3.0
 
 
 class _Autoencoder(nn.Module):
@@ -53,6 +57,7 @@ class _Autoencoder(nn.Module):
     """
 
     step: Tensor
+    firsts: Tensor
 
     def __init__(
         self, voxels: VoxelMixture, encoder: Encoder, decoder: Decoder, beta: float, warmup: int
@@ -61,6 +66,8 @@ class _Autoencoder(nn.Module):
         self.voxels, self.encoder, self.decoder = voxels, encoder, decoder
         self.full_beta, self.warmup = beta, warmup
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        starts = voxels.preprocessing.geometry.starts[:-1]
+        self.register_buffer("firsts", torch.from_numpy(starts.copy()), persistent=False)
 
     @property
     def beta(self) -> Tensor:
@@ -81,6 +88,20 @@ class _Autoencoder(nn.Module):
         told = self.told(layers, batch.incident_energy)
         mean, log_variance = self.encoder(self.voxels.features(shares), told, batch.context)
         return mean, log_variance, shares, layers, told
+
+    def ratios(self, batch: ShowerBatch) -> tuple[Tensor, Tensor]:
+        """Energy ratios u and which layers have energy, both (B, L).
+
+        Empty layers count as of energies far below the threshold, and those as far apart as others.
+        """
+        preprocessing = self.voxels.preprocessing
+        layers = preprocessing.sums(batch.voxels)
+        floor = max(preprocessing.floor, 1e-7)
+        low = floor * torch.exp(EMPTY + 0.5 * torch.randn_like(layers))
+        first = torch.zeros_like(batch.voxels)
+        first[:, self.firsts] = torch.where(layers > 0, 0, low)
+        u = preprocessing.ratios(batch.voxels + first, batch.incident_energy)
+        return u, (layers > 0).to(u)
 
     def terms(self, batch: ShowerBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of x given z, ln p (B,); a draw z (B, D); mean and log variance of q (B, D)."""
@@ -103,44 +124,69 @@ class _Autoencoder(nn.Module):
             self.step += 1
 
 
+class _Energies(nn.Module):
+    """Which layers have energy, and the ratios of energies, perhaps with latent numbers, given it.
+
+    Args:
+        layers: L.
+        more: latent numbers.
+        context: C.
+        hidden: width of the networks.
+        num_transforms: couplings of the flow.
+    """
+
+    def __init__(
+        self, layers: int, more: int, context: int, hidden: int, num_transforms: int | None
+    ) -> None:
+        super().__init__()
+        self.hits = LayerHits(layers, context, hidden=hidden)
+        self.flow = ScaledFlow(
+            layers + more, context + layers, hidden=hidden, num_transforms=num_transforms
+        )
+
+    def log_prob(self, hit: Tensor, x: Tensor, context: Tensor) -> Tensor:
+        """Of the layers with energy (B, L) and of ratios and latent numbers (B, L + more)."""
+        inside = self.flow.log_prob(x, torch.cat([context, hit], dim=1))
+        return self.hits.log_prob(hit, context) + inside
+
+    def forward(self, uniform: Tensor, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Layers with energy (B, L), and ratios and latent numbers (B, L + more)."""
+        hit = self.hits.draw(uniform, context)
+        return hit, self.flow(noise, torch.cat([context, hit], dim=1))
+
+
 class _LatentFlow(nn.Module):
-    """A flow of energy ratios and latent numbers of an autoencoder that is trained already.
+    """Energies and latent numbers of an autoencoder that is trained already.
 
     Args:
         autoencoder: which stays as it is.
-        flow: of L + D dimensions.
+        energies: of L + D dimensions.
     """
 
-    def __init__(self, autoencoder: _Autoencoder, flow: NeuralSplineFlow, layers: int) -> None:
+    def __init__(self, autoencoder: _Autoencoder, energies: _Energies) -> None:
         super().__init__()
-        self.flow, self.layers = flow, layers
+        self.energies = energies
         # In a tuple, so that its weights are not this module's.
         self.source = (autoencoder,)
-        # Where the latent numbers are is known only once the autoencoder is trained.
-        self.shift = nn.Parameter(torch.zeros(flow.dimension - layers))
-        self.log_scale = nn.Parameter(torch.zeros(flow.dimension - layers))
 
     def loss(self, batch: ShowerBatch) -> Tensor:
-        """Minus the log-density of ratios and latent numbers."""
+        """Minus the log-density of layers with energy, ratios and latent numbers."""
         autoencoder = self.source[0]
         with torch.no_grad():
             mean, log_variance, *_ = autoencoder.encode(batch)
             z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
-            u = autoencoder.voxels.preprocessing.ratios(batch.voxels, batch.incident_energy)
-        scaled = (z - self.shift) * torch.exp(-self.log_scale)
-        log_prob = self.flow.log_prob(torch.cat([u, scaled], dim=1), batch.context)
-        return -batch.mean(log_prob - self.log_scale.sum())
-
-    def forward(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Ratios (B, L) and latent numbers (B, D) of noise (B, L + D)."""
-        both, _ = self.flow.transform.inverse(noise, context)
-        z = both[:, self.layers :] * torch.exp(self.log_scale) + self.shift
-        return both[:, : self.layers], z
+            u, hit = autoencoder.ratios(batch)
+        return -batch.mean(self.energies.log_prob(hit, torch.cat([u, z], dim=1), batch.context))
 
 
 def normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence of independent normal distributions from the standard one, (B,) of (B, D)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def _uniform(noise: Tensor) -> Tensor:
+    """Uniform numbers of standard normal ones."""
+    return 0.5 * (1 + torch.erf(noise / math.sqrt(2)))
 
 
 @final
@@ -149,12 +195,12 @@ class CaloVAE(Simulator):
 
     Each layer's voxels are read to ``width`` numbers, which see those of the neighbours; all layers
     together give the latent numbers. Back the same way, to the parameters of each voxel's density:
-    hit or empty, and if hit, the share of the layer's energy. The energies of the layers are drawn
-    first, by a flow, and kept exactly.
+    hit or empty, and if hit, the share of the layer's energy. Which layers have energy is drawn
+    first, then how much, by a flow; the voxels keep it exactly.
 
     ``from_noise(noise, incident_energy, context)`` is all of the simulation that is no random
     number, in plain operations of torch: the noise (B, ``noise_width``) is standard normal, for the
-    ratios, the latent numbers and each voxel.
+    layers with energy, the ratios, the latent numbers and each voxel.
 
     Training has one stage, "vae", or with ``prior="latent_flow"`` two, "vae" and "latent".
 
@@ -228,19 +274,15 @@ class CaloVAE(Simulator):
             warmup,
         )
         both = prior == "latent_flow"
-        self.energies = None if both else self._flow(layers, told)
-        self.latents = self._flow(latent, told + layers) if prior == "flow" else None
-        joint = self._flow(layers + latent, told) if both else None
-        self.joint = None if joint is None else _LatentFlow(self.autoencoder, joint, layers)
-
-    def _flow(self, dimension: int, context: int) -> NeuralSplineFlow:
-        return NeuralSplineFlow(
-            dimension,
-            context,
-            num_transforms=self.flow_transforms,
-            hidden=self.flow_hidden,
-            domain="real",
-        )
+        more = latent if both else 0
+        energies = _Energies(layers, more, told, flow_hidden, flow_transforms)
+        self.energies = None if both else energies
+        self.joint = _LatentFlow(self.autoencoder, energies) if both else None
+        self.latents = None
+        if prior == "flow":
+            self.latents = ScaledFlow(
+                latent, told + layers, hidden=flow_hidden, num_transforms=flow_transforms
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -248,9 +290,15 @@ class CaloVAE(Simulator):
         return self.autoencoder.voxels.preprocessing
 
     @property
+    def _all_energies(self) -> _Energies:
+        energies = self.energies if self.joint is None else self.joint.energies
+        assert energies is not None
+        return energies
+
+    @property
     def noise_width(self) -> int:
-        """Random numbers of one shower: L + D + V."""
-        return self.geometry.num_layers + self.latent + self.geometry.num_voxels
+        """Random numbers of one shower: 2 L + D + V."""
+        return 2 * self.geometry.num_layers + self.latent + self.geometry.num_voxels
 
     def prepare(self, showers: Showers) -> None:
         """Learn what is usual for energy ratios and for each voxel.
@@ -262,7 +310,9 @@ class CaloVAE(Simulator):
         # Shares are standardised by the density of the voxels.
         self.preprocessing.x_mean.zero_()
         self.preprocessing.x_std.fill_(1)
-        self.autoencoder.voxels.fit(torch.from_numpy(showers.voxels).to(self.device).float())
+        voxels = torch.from_numpy(showers.voxels).to(self.device).float()
+        self.autoencoder.voxels.fit(voxels)
+        self._all_energies.hits.fit(self.preprocessing.sums(voxels) > 0)
 
     def stages(self) -> Mapping[str, nn.Module]:
         """The autoencoder, and with a latent flow that.
@@ -282,9 +332,8 @@ class CaloVAE(Simulator):
         """
         if self.joint is not None:
             return self.autoencoder.loss(batch) + self.joint.loss(batch)
-        assert self.energies is not None
-        u = self.preprocessing.ratios(batch.voxels, batch.incident_energy)
-        energies = self.energies.log_prob(u, batch.context)
+        u, hit = self.autoencoder.ratios(batch)
+        energies = self._all_energies.log_prob(hit, u, batch.context)
         likelihood, z, mean, log_variance = self.autoencoder.terms(batch)
         if self.latents is None:
             divergence = normal_divergence(mean, log_variance)
@@ -316,27 +365,29 @@ class CaloVAE(Simulator):
         """Voxels, all random numbers given.
 
         Args:
-            noise: standard normal, shape (B, ``noise_width``): for the energy ratios, the latent
-                numbers and each voxel.
+            noise: standard normal, shape (B, ``noise_width``): for the layers with energy, the
+                energy ratios, the latent numbers and each voxel.
             incident_energy: in GeV, shape (B,).
             context: shape (B, C).
 
         Returns:
             In GeV, shape (B, V).
         """
-        sizes = [self.geometry.num_layers, self.latent, self.geometry.num_voxels]
-        first, second, third = torch.split(noise, sizes, dim=1)
+        layers, voxels = self.geometry.num_layers, self.geometry.num_voxels
+        sizes = [layers, layers, self.latent, voxels]
+        zeroth, first, second, third = torch.split(noise, sizes, dim=1)
+        uniform = _uniform(zeroth)
         if self.joint is not None:
-            u, z = self.joint(torch.cat([first, second], dim=1), context)
+            hit, both = self._all_energies(uniform, torch.cat([first, second], dim=1), context)
+            u, z = both[:, :layers], both[:, layers:]
         else:
-            assert self.energies is not None
-            u, _ = self.energies.transform.inverse(first, context)
+            hit, u = self._all_energies(uniform, first, context)
             z = second
             if self.latents is not None:
-                z, _ = self.latents.transform.inverse(z, torch.cat([context, u], dim=1))
-        layers = self.preprocessing.layers(u, incident_energy)
-        told = self.autoencoder.told(layers, incident_energy)
+                z = self.latents(z, torch.cat([context, u], dim=1))
+        energies = self.preprocessing.layers(u, incident_energy) * hit
+        told = self.autoencoder.told(energies, incident_energy)
         parameters = self.autoencoder.decoder(z, told, context)
-        uniform = 0.5 * (1 + torch.erf(third / math.sqrt(2)))
-        shares = self.autoencoder.voxels.draw(parameters, uniform)
-        return self.preprocessing.inverse(u, shares, incident_energy)
+        shares = self.autoencoder.voxels.draw(parameters, _uniform(third), energies)
+        found = self.preprocessing.inverse(u, shares, incident_energy)
+        return torch.where(self.preprocessing.spread(hit) > 0, found, 0)

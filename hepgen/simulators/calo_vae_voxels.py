@@ -1,7 +1,9 @@
 r"""How likely a voxel is empty, and which share of its layer's energy it has if it is not.
 
-Of a layer with energy E a voxel is hit with probability :math:`\pi`, and then the logarithm y of
-its share has a density of K logistic distributions,
+Of a layer with energy E a voxel is hit by a Poissonian number of particles, :math:`\lambda` in the
+mean and proportional to E but for what the parameters tell, so with probability
+:math:`\pi = 1 - e^{-\lambda}`. If it is, the logarithm y of its share has a density of K logistic
+distributions,
 
 .. math:: p(y) = \sum_k w_k \, \sigma(t_k) \, \sigma(-t_k) / s_k, \quad t_k = (y - m_k) / s_k .
 
@@ -37,6 +39,8 @@ NOTHING = -30.0
 # Of a uniform number, so that its logit is finite.
 EDGE = 1e-7
 NARROWEST = 0.02
+# Beyond which a voxel is surely empty, or hit, in float32.
+LOG_RATES = (-14.0, 4.5)
 
 
 class VoxelMixture(nn.Module):
@@ -56,7 +60,7 @@ class VoxelMixture(nn.Module):
         ValueError: there are no components.
     """
 
-    hit_logit: Tensor
+    log_rate: Tensor
     location: Tensor
     width: Tensor
     offsets: Tensor
@@ -68,7 +72,7 @@ class VoxelMixture(nn.Module):
         self.preprocessing, self.components = preprocessing, components
         self.num_parameters = 1 + 3 * components
         voxels = preprocessing.geometry.num_voxels
-        self.register_buffer("hit_logit", torch.zeros(voxels))
+        self.register_buffer("log_rate", torch.zeros(voxels))
         self.register_buffer("location", torch.zeros(voxels))
         self.register_buffer("width", torch.ones(voxels))
         # Distributions that began alike would stay so.
@@ -82,16 +86,18 @@ class VoxelMixture(nn.Module):
         Args:
             voxels: in GeV, shape (B, V).
         """
-        sums = torch.zeros(3, voxels.shape[1], dtype=torch.float64)
+        sums = torch.zeros(4, voxels.shape[1], dtype=torch.float64)
         for some in torch.split(voxels, CHUNK):
             share = self.shares(some)
             hit = share > 0
             y = torch.where(hit, share.clamp(min=1e-30).log(), 0).double()
-            sums += torch.stack([hit.double(), y, y * y]).sum(1)
+            layers = self.preprocessing.spread(self.preprocessing.sums(some)).double()
+            sums += torch.stack([hit.double(), y, y * y, layers]).sum(1).cpu()
         sums = sums[:, torch.from_numpy(turns(self.preprocessing.geometry))].sum(1)
         showers = len(voxels) * len(turns(self.preprocessing.geometry))
         hits = sums[0]
-        self.hit_logit.copy_(torch.logit((hits + 0.5) / (showers + 1)))
+        rate = -torch.log1p(-(hits + 0.5) / (showers + 1))
+        self.log_rate.copy_(rate.log() - ((sums[3] + 1e-6) / showers).log())
         usual = sums.sum(1, keepdim=True) / sums[0].sum().clamp(min=1)  # (3, 1)
         mean = (sums[1] + PSEUDO_HITS * usual[1]) / (hits + PSEUDO_HITS)
         square = (sums[2] + PSEUDO_HITS * usual[2]) / (hits + PSEUDO_HITS)
@@ -132,7 +138,7 @@ class VoxelMixture(nn.Module):
         Returns:
             Shape (B, V).
         """
-        hit_logit, log_weight, location, scale = self._split(parameters)
+        rate, log_weight, location, scale = self._split(parameters, layers)
         hit = shares > 0
         y = torch.where(hit, shares, 1).log()
         t = (y - location) / scale  # (K, B, V)
@@ -143,24 +149,25 @@ class VoxelMixture(nn.Module):
         free = spread((hits > 1).to(shares))
         below = (self._threshold(layers) - location) / scale
         under = torch.logsumexp(log_weight + sigmoid(below), dim=0)
-        filled, missed = sigmoid(hit_logit), sigmoid(-hit_logit)
-        empty = torch.logaddexp(missed, filled + under)
+        filled = torch.log(-torch.expm1(-rate))
+        empty = torch.logaddexp(-rate, filled + under)
         found = torch.where(hit, filled + density * free, empty)
         return found * spread((layers > 0).to(shares))
 
-    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, layers: Tensor) -> Tensor:
         """Shares, one at least in each layer; their sums are of the order of 1.
 
         Args:
             parameters: shape (P, B, V).
             uniform: numbers in (0, 1), shape (B, V).
+            layers: energies in GeV, shape (B, L).
 
         Returns:
             Shape (B, V).
         """
-        hit_logit, log_weight, location, scale = self._split(parameters)
+        rate, log_weight, location, scale = self._split(parameters, layers)
         # Below 1 the voxel is hit; if none is, the one that came nearest.
-        rest = uniform / torch.sigmoid(hit_logit).clamp(min=EDGE)
+        rest = uniform / (1 - torch.exp(-rate)).clamp(min=EDGE)
         hit = rest <= self.preprocessing.spread(self._least(rest).clamp(min=1))
         rest = rest.clamp(EDGE, 1 - EDGE)
         weight = log_weight.exp()
@@ -173,14 +180,16 @@ class VoxelMixture(nn.Module):
             before = before + weight[k]
         return torch.where(hit, y.clamp(max=0).exp(), 0)
 
-    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logit of a hit (B, V); logarithms of weights, locations and scales (K, B, V)."""
+    def _split(self, parameters: Tensor, layers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rate of hits (B, V); logarithms of weights, locations and scales (K, B, V)."""
+        energy = self.preprocessing.spread(layers.clamp(min=1e-9).log())
+        rate = torch.exp((self.log_rate + energy + parameters[0]).clamp(*LOG_RATES))
         k = self.components
         log_weight = torch.log_softmax(parameters[1 : 1 + k], dim=0)
         location = self.location + self.width * (parameters[1 + k : 1 + 2 * k] + self.offsets)
         # The standard deviation of a logistic distribution is 1.8 times its scale.
         scale = self.width * torch.exp((parameters[1 + 2 * k :] - math.log(2)).clamp(-6, 2))
-        return self.hit_logit + parameters[0], log_weight, location, scale.clamp(min=NARROWEST)
+        return rate, log_weight, location, scale.clamp(min=NARROWEST)
 
     def _threshold(self, layers: Tensor) -> Tensor:
         """The share of a voxel at the threshold, as a logarithm, (B, V)."""

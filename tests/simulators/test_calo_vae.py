@@ -14,6 +14,8 @@ import hepgen
 from hepgen.calorimeter import Geometry, Layer, Showers
 from hepgen.simulators import CaloVAE
 from hepgen.simulators.calo_vae import normal_divergence
+from hepgen.simulators.calo_vae_flow import ScaledFlow
+from hepgen.simulators.calo_vae_hits import LayerHits
 from hepgen.simulators.calo_vae_layers import (
     Decoder,
     Encoder,
@@ -67,9 +69,11 @@ def fitted(showers: Showers, seed: int = 0, **arguments: object) -> CaloVAE:
     return simulator
 
 
-def mixture_of_torch(voxels: VoxelMixture, parameters: torch.Tensor, shower: int, voxel: int):
-    """The density of the logarithm of one voxel's share, by torch.distributions."""
-    _, log_weight, location, scale = (p.detach().double() for p in voxels._split(parameters))
+def mixture_of_torch(voxels: VoxelMixture, parameters, layers, shower: int, voxel: int):
+    """The probability of a hit and the density of the logarithm of a share, by torch."""
+    split = voxels._split(parameters, layers)
+    rate, log_weight, location, scale = (p.detach().double() for p in split)
+    none = distributions.Poisson(rate[shower, voxel]).log_prob(torch.tensor(0.0)).exp()
     logistic = distributions.TransformedDistribution(
         distributions.Uniform(torch.zeros(2).double(), torch.ones(2).double()),
         [
@@ -77,7 +81,8 @@ def mixture_of_torch(voxels: VoxelMixture, parameters: torch.Tensor, shower: int
             distributions.AffineTransform(location[:, shower, voxel], scale[:, shower, voxel]),
         ],
     )
-    return distributions.Categorical(logits=log_weight[:, shower, voxel]), logistic
+    which = distributions.Categorical(logits=log_weight[:, shower, voxel])
+    return 1 - float(none), which, logistic
 
 
 def test_the_divergence_is_that_of_torch_distributions():
@@ -96,13 +101,11 @@ def test_the_density_of_a_voxel_is_that_of_torch_distributions():
     parameters = torch.randn(voxels.num_parameters, 12, REGULAR.num_voxels)
     shares, layers = voxels.shares(batch.voxels), voxels.preprocessing.sums(batch.voxels)
     found = voxels.log_prob(parameters, shares, layers)
-    hit_probability = torch.sigmoid(voxels._split(parameters)[0]).double()
     hits = voxels.preprocessing.spread(voxels.preprocessing.sums((shares > 0).float()))
     kinds = set()
     for shower, voxel in np.ndindex(12, REGULAR.num_voxels):
         layer = float(layers[shower, REGULAR.layer_of[voxel]])
-        probability = float(hit_probability[shower, voxel])
-        which, each = mixture_of_torch(voxels, parameters, shower, voxel)
+        probability, which, each = mixture_of_torch(voxels, parameters, layers, shower, voxel)
         if layer == 0:
             wanted, kind = 0.0, "no energy"
         elif shares[shower, voxel] == 0:
@@ -131,19 +134,18 @@ def test_voxels_are_drawn_from_their_density():
     one[3:5] -= 6
     one[5:] = 0.3 * one[5:] - 1
     parameters = one.expand(-1, n, -1)
-    shares = voxels.draw(parameters, torch.rand(n, REGULAR.num_voxels, generator=generator))
-    probability = torch.sigmoid(voxels._split(one)[0])[0]
-    for voxel in range(REGULAR.num_voxels):
-        if REGULAR.layer_of[voxel] > 0:
-            continue
+    layers = torch.ones(n, REGULAR.num_layers)
+    shares = voxels.draw(parameters, torch.rand(n, REGULAR.num_voxels, generator=generator), layers)
+    first = range(int(REGULAR.starts[1]))
+    of_torch = [mixture_of_torch(voxels, one, layers[:1], 0, voxel) for voxel in first]
+    # Where no voxel of a layer is hit the nearest counts, which is rare.
+    rare = math.prod(1 - p for p, _, _ in of_torch)
+    assert rare < 1e-3
+    for voxel, (p, which, each) in zip(first, of_torch, strict=True):
         hit = shares[:, voxel] > 0
-        p = float(probability[voxel])
-        # Where no voxel of a layer is hit the nearest counts, which is rare.
-        rare = float((1 - probability[:12]).prod())
         assert abs(hit.float().mean() - p) < 4 * math.sqrt(p * (1 - p) / n) + rare
-        which, each = mixture_of_torch(voxels, one, 0, voxel)
         y = np.sort(shares[hit, voxel].double().log().numpy())
-        cdf = (which.probs[:, None] * each.cdf(torch.from_numpy(y[None]).expand(2, -1).T).T).sum(0)
+        cdf = each.cdf(torch.from_numpy(y)[:, None]) @ which.probs
         difference = np.abs(cdf.numpy() - np.arange(len(y)) / len(y)).max()
         assert stats.kstwo.sf(difference, len(y)) > 1e-5
 
@@ -153,11 +155,44 @@ def test_some_voxel_of_each_layer_is_drawn_however_improbable():
     parameters = torch.zeros(voxels.num_parameters, 200, IRREGULAR.num_voxels)
     parameters[0] = -9
     uniform = torch.rand(200, IRREGULAR.num_voxels, generator=torch.Generator().manual_seed(0))
-    shares = voxels.draw(parameters, uniform)
+    shares = voxels.draw(parameters, uniform, torch.ones(200, 3))
     assert (voxels.preprocessing.sums((shares > 0).float()) >= 1).all()
     # Voxels as likely as each other are that one as often: 15 of layer 1, 5 sigma of a binomial.
     often = (shares[:, 2:17] > 0).float().mean(0)
     assert (often - 1 / 15).abs().max() < 5 * math.sqrt(1 / 15 / 200)
+
+
+def test_layers_with_energy_have_probabilities_and_are_drawn_with_them():
+    torch.manual_seed(2)
+    hits = LayerHits(4, 1, hidden=8)
+    for parameter in hits.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    patterns = torch.tensor([[float(i >> k & 1) for k in range(4)] for i in range(16)])
+    context = torch.full((16, 1), 0.3)
+    with torch.no_grad():
+        probability = hits.log_prob(patterns, context).exp()
+        assert float(probability.sum()) == pytest.approx(1, abs=1e-5)
+        assert not torch.allclose(probability, hits.log_prob(patterns, -context).exp())
+        drawn = hits.draw(torch.rand(20_000, 4), torch.full((20_000, 1), 0.3))
+    counts = torch.bincount((drawn @ torch.tensor([1.0, 2.0, 4.0, 8.0])).long(), minlength=16)
+    # A false alarm in 1e-4 of seeds.
+    expected = probability.double() / probability.double().sum() * 20_000
+    assert stats.chisquare(counts.double().numpy(), expected.numpy()).pvalue > 1e-4
+    hits.fit(patterns[:12] > 0)
+    torch.testing.assert_close(torch.sigmoid(hits.usual[3]), torch.tensor(4.5 / 13))
+
+
+def test_a_scaled_flow_has_the_density_of_its_points():
+    torch.manual_seed(0)
+    flow = ScaledFlow(3, 2, hidden=8, num_transforms=None).double()
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    noise, context = torch.randn(1, 3).double(), torch.randn(1, 2).double()
+    jacobian = torch.autograd.functional.jacobian(lambda n: flow(n, context)[0], noise)[:, 0]
+    base = distributions.Normal(0.0, 1.0).log_prob(noise).sum()
+    wanted = base - torch.linalg.slogdet(jacobian).logabsdet
+    found = flow.log_prob(flow(noise, context), context)[0]
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("prior", PRIORS)
@@ -169,11 +204,8 @@ def test_the_loss_is_the_bound(prior):
     torch.manual_seed(3)
     found = simulator.loss(batch)
     torch.manual_seed(3)
-    u = (
-        None
-        if prior == "latent_flow"
-        else simulator.preprocessing.ratios(batch.voxels, batch.incident_energy)
-    )
+    if prior != "latent_flow":
+        u, hit = autoencoder.ratios(batch)
     mean, log_variance, shares, layers, told = autoencoder.encode(batch)
     q = distributions.Normal(mean, (log_variance / 2).exp())
     z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
@@ -184,14 +216,15 @@ def test_the_loss_is_the_bound(prior):
         context = torch.cat([batch.context, u], dim=1)
         divergence = q.log_prob(z).sum(1) - simulator.latents.log_prob(z, context)
     wanted = 0.7 * divergence - likelihood
+    energies = simulator.energies
     if prior == "latent_flow":
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        u = simulator.preprocessing.ratios(batch.voxels, batch.incident_energy)
-        joint = simulator.joint
-        both = torch.cat([u, (z - joint.shift) / joint.log_scale.exp()], dim=1)
-        wanted = wanted - joint.flow.log_prob(both, batch.context) + joint.log_scale.sum()
-    else:
-        wanted = wanted - simulator.energies.log_prob(u, batch.context)
+        energies = simulator.joint.energies
+        u, hit = autoencoder.ratios(batch)
+        u = torch.cat([u, z], dim=1)
+    context = torch.cat([batch.context, hit], dim=1)
+    of_hits = energies.hits.log_prob(hit, batch.context)
+    wanted = wanted - energies.flow.log_prob(u, context) - of_hits
     torch.testing.assert_close(found, wanted.mean(), rtol=1e-5, atol=1e-4)
 
 
@@ -271,7 +304,7 @@ def test_noise_decides_the_shower_and_generate_draws_it(prior):
         other = simulator.from_noise(noise.flip(0), energy, context)
         assert not torch.equal(other, first)
         layers = simulator.preprocessing.sums(first)
-    assert simulator.noise_width == 4 + SMALL["latent"] + REGULAR.num_voxels
+    assert simulator.noise_width == 2 * 4 + SMALL["latent"] + REGULAR.num_voxels
     assert (layers.sum(1) > 0).all()
 
 
@@ -281,8 +314,9 @@ def test_layers_get_the_energies_that_the_flow_drew():
     context = torch.from_numpy(simulator.conditions.encode(energy.numpy()))
     noise = torch.randn(64, simulator.noise_width, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():
-        u, _ = simulator.energies.transform.inverse(noise[:, :4], context)
-        wanted = simulator.preprocessing.layers(u, energy)
+        uniform = distributions.Normal(0.0, 1.0).cdf(noise[:, :4])
+        hit, u = simulator.energies(uniform, noise[:, 4:8], context)
+        wanted = simulator.preprocessing.layers(u, energy) * hit
         voxels = simulator.from_noise(noise, energy, context)
     torch.testing.assert_close(simulator.preprocessing.sums(voxels), wanted, rtol=1e-4, atol=1e-6)
 
@@ -313,8 +347,8 @@ def test_stages_are_as_the_prior_wants():
 
 @pytest.mark.slow
 def test_energy_angle_and_kind_change_the_response():
-    showers = made(3000, conditions=True)
-    simulator = fitted(showers, epochs=25, lr=3e-3)
+    showers = made(2000, conditions=True)
+    simulator = fitted(showers, epochs=20, lr=5e-3)
     means = {}
     for pdg, theta in ((11, 0.05), (22, 0.05), (11, 0.45)):
         conditions = {"pdg": pdg, "theta": theta}
@@ -332,9 +366,10 @@ def test_energy_angle_and_kind_change_the_response():
     assert depth[1] > depth[0] + 0.3
 
 
+@pytest.mark.slow
 def test_empty_voxels_are_as_many_as_in_the_sample():
-    showers = made(2000)
-    found = fitted(showers, epochs=15, lr=3e-3).sample(incident_energy=showers.incident_energy)
+    showers = made(2000, low=20.0, high=40.0)
+    found = fitted(showers, epochs=25, lr=5e-3).sample(incident_energy=showers.incident_energy)
     here, there = (found.voxels > 0).mean(0), (showers.voxels > 0).mean(0)
     # 5 sigma of 2000 showers on each side are 0.07 for one of 48 voxels, 0.03 for a layer of 12.
     assert np.abs(here - there).max() < 0.08
@@ -378,7 +413,7 @@ def test_a_layer_sees_itself_and_its_neighbours():
 
 def test_layers_of_a_real_detector_are_learnt():
     showers = made(600, DS1)
-    simulator = fitted(showers, epochs=20, lr=5e-3)
+    simulator = fitted(showers, epochs=12, lr=5e-3)
     found = simulator.sample(600)
     assert found.voxels.shape == (600, 368)
     here, there = found.layer_energies.mean(0), showers.layer_energies.mean(0)
@@ -424,7 +459,8 @@ def test_a_flow_of_the_latent_numbers_is_nearer_to_them_than_their_prior():
         mean, log_variance, *_ = simulator.autoencoder.encode(batch)
         true = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
         noise = torch.randn(1000, 4 + 6, generator=generator)
-        _, of_flow = simulator.joint(noise, batch.context)
+        uniform = torch.rand(1000, 4, generator=generator)
+        of_flow = simulator.joint.energies(uniform, noise, batch.context)[1][:, 4:]
     of_prior = torch.randn(1000, 6, generator=generator)
     axes = torch.nn.functional.normalize(torch.randn(6, 30, generator=generator), dim=0)
     distance = {
