@@ -2,7 +2,7 @@
 
 Its readout is a cylinder about the direction of the particle, divided in r, phi and z. Cells are
 numbered with z fastest, then phi, then r (Par04InferenceSetup::GetPositions), and phi begins at
--pi, as here (Par04SensitiveDetector::RetrieveAndSetupHit). Up to Geant4 11.2 its usual readout is
+-pi, as here (Par04SensitiveDetector::RetrieveAndSetupHit). Up to Geant4 11.3 its usual readout is
 that of the CaloChallenge's data set 3, 18 x 50 x 45 cells; later full simulation has that of data
 set 2, 9 x 16 x 45.
 

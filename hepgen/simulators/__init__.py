@@ -13,6 +13,7 @@ from hepgen.simulators.conditions import Conditions
 from hepgen.simulators.correction import Closure, Correction
 from hepgen.simulators.discriminator import DenseDiscriminator
 from hepgen.simulators.log_posterior import LogPosterior, log_posterior
+from hepgen.simulators.par04_export import export_par04
 from hepgen.simulators.residual_discriminator import ResidualDiscriminator
 from hepgen.simulators.simulator import Simulator
 from hepgen.simulators.timing import GenerationTime, generation_times
@@ -35,6 +36,7 @@ __all__ = [
     "ShowerBatches",
     "Simulator",
     "classifier_test",
+    "export_par04",
     "generation_times",
     "log_posterior",
 ]
