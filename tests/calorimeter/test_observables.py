@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hepgen.calorimeter import Geometry, Layer, ShowerError, Showers
+from hepgen.calorimeter.challenge_geometries import named_geometry
 from hepgen.calorimeter.observables import (
     feature_names,
     fpd_features,
@@ -20,6 +21,9 @@ from hepgen.calorimeter.observables import (
     observables,
 )
 from hepgen.calorimeter.shower_sums import ShowerSums
+from tests.reference.calochallenge_features import CASES, voxels
+
+REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 
 RINGS = tuple(4.65 * i for i in range(10))
 DS2 = Geometry(
@@ -91,6 +95,17 @@ def test_observables_of_layers_are_those_of_a_loop_over_the_definition(geometry:
     assert {n for n in got if "_layer_" in n and not n.startswith("share")} == wanted.keys() - {
         "total_energy"
     }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_observables_are_those_of_the_class_of_the_challenge(name: str) -> None:
+    energies = voxels(name).astype(np.float64) / 1000
+    got = observables(Showers(named_geometry(name), np.ones(len(energies)), energies))
+    with np.load(REFERENCE / f"calochallenge_features_{name}.npz") as stored:
+        assert len(stored) >= 29
+        for key, values in stored.items():
+            scale = 1000 if "energy" in key else 1
+            np.testing.assert_allclose(got[key] * scale, values, rtol=1e-6, atol=1e-6, err_msg=key)
 
 
 @pytest.mark.parametrize("geometry", [DS2, DS1], ids=["ds2", "ds1"])
