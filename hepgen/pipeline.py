@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentError
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,12 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from hepgen.atomic import replacing
 from hepgen.data import Features, JetFiles
 from hepgen.heads import Head
 from hepgen.io import expand, write
 from hepgen.io.errors import WrongType
 from hepgen.io.friends import METADATA
+from hepgen.pipeline_folder import told_in
 from hepgen.pipeline_head import HeadSpec, head_for, parts_for, sample_for
 from hepgen.pipeline_keys import check_pipeline, find_tagger, read_yaml
 from hepgen.prediction import predict_files
@@ -41,7 +40,6 @@ __all__ = [
     "pipeline_parser",
     "read_pipeline",
     "resolve",
-    "told_in",
     "train",
     "train_from_words",
 ]
@@ -333,39 +331,6 @@ def make_tagger(
     if start is not None:
         start.load_into(tagger)
     return tagger
-
-
-@contextmanager
-def told_in(folder: Path, resolved: str | None) -> Iterator[None]:
-    """Keep ``pipeline.yaml`` from the start of a run, but not if the run does not begin.
-
-    Args:
-        folder: of the run.
-        resolved: what the file shall hold; None for no file.
-
-    Yields:
-        Nothing; the run is begun inside the block.
-    """
-
-    def begun() -> bool:
-        # A simulator has a folder for each of its stages.
-        return (folder / "run.json").exists() or any(folder.glob("*/run.json"))
-
-    if resolved is None or begun():
-        yield
-        return
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "pipeline.yaml"
-    with replacing(path) as temporary:
-        temporary.write_text(resolved)
-    try:
-        yield
-    finally:
-        if not begun():
-            path.unlink()
-            if new:
-                folder.rmdir()
 
 
 def _told(name: str, jets: Any) -> str:

@@ -153,6 +153,7 @@ def distances(
         "sliced_wasserstein": generative.sliced_wasserstein,
     }
     found = {name: measure(x, y, **weighted) for name, measure in measures.items()}
+    found["frechet"] = generative.frechet_gaussian_distance(x, y, scale="max", **weighted)
     if generated.weight is None:
         few = slice(NEIGHBOURS)
         test = generative.permutation_test(x[few], y[few], seed=seed)

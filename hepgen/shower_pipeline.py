@@ -30,7 +30,7 @@ from rich.console import Console
 from hepgen import calorimeter, simulators
 from hepgen.calorimeter import Showers
 from hepgen.io.errors import MissingName, WrongType
-from hepgen.pipeline import told_in
+from hepgen.pipeline_folder import told_in
 from hepgen.pipeline_keys import check_pipeline, read_yaml
 from hepgen.shower_sample import ShowerSample
 from hepgen.simulators import Conditions, Simulator

@@ -25,6 +25,7 @@ KIND = "showers"
 # What each number is called, and the value of a perfect simulator.
 TITLES: dict[str, tuple[str, str]] = {
     "fpd": ("Fréchet physics distance × 1000", "0"),
+    "frechet": ("Fréchet distance at these sizes × 1000", "floor"),
     "kpd": ("kernel physics distance × 1000", "0"),
     "mean_ks": ("mean Kolmogorov-Smirnov distance", "floor"),
     "sliced_ks": ("sliced Kolmogorov-Smirnov distance", "floor"),

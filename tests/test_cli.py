@@ -231,5 +231,8 @@ def test_quickstart_leaves_models_friends_plots_and_a_page(tmp_path: Path) -> No
     assert (tmp_path / "q" / "comparison" / "report.html").exists()
     with uproot.open(tmp_path / "q" / "drell_yan" / "events.root") as events:
         assert events["events"].num_entries == 5000
+    with uproot.open(tmp_path / "q" / "showers" / "showers.root") as showers:
+        assert showers[showers.keys()[0]].num_entries == 10_000
+    assert (tmp_path / "q" / "showers" / "evaluation" / "report.html").exists()
     with pytest.raises(FileExistsError, match="not empty"):
         quickstart(tmp_path / "q")
