@@ -60,10 +60,17 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
             "epochs": 1000,
             "schedule": "cosine",
             "schedule_options": {},
-            "ema": None,
-            "clip": None,
             "augment": False,
-            "stages": {"energy": {"batch_size": 4000, "lr": 2e-3, "epochs": 500}},
+            "stages": {
+                "energy": {
+                    "batch_size": 4000,
+                    "lr": 2e-3,
+                    "epochs": 500,
+                    "ema": None,
+                    "clip": None,
+                },
+                "shape": {"ema": None, "clip": None},
+            },
         },
     }
 }

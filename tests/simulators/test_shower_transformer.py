@@ -15,8 +15,6 @@ from hepgen.simulators.shower_transformer import ShowerTransformer
 from hepgen.simulators.symmetry import turns
 from tests.simulators.samples import IRREGULAR, REGULAR
 
-assert Grouping is not None
-
 
 def network(patches: Patches, seed: int = 0, **arguments: object) -> ShowerTransformer:
     """With weights that matter, in double precision."""
@@ -47,7 +45,9 @@ def drawn(voxels: int, number: int = 5, seed: int = 1) -> tuple[torch.Tensor, ..
         (IRREGULAR, "auto", 3),
     ],
 )
-def test_each_voxel_is_in_one_token_and_comes_back(geometry, grouping, tokens):
+def test_each_voxel_is_in_one_token_and_comes_back(
+    geometry: Geometry, grouping: Grouping, tokens: int
+) -> None:
     patches = Patches(geometry, grouping)
     x = torch.arange(1.0, 1 + 2 * geometry.num_voxels).view(2, -1)
     split = patches.split(x)
