@@ -156,7 +156,15 @@ def _generate(words: list[str]) -> None:
     parser.add_argument("--conditions", type=dict[str, float] | None, help=given)
     weighed = "file of a Correction, whose weights are written too"
     parser.add_argument("--correction", type=str | None, help=weighed)
-    own = {"model", "n", "incident_energy", "output", "like", "conditions", "correction"}
+    own: set[str | int] = {
+        "model",
+        "n",
+        "incident_energy",
+        "output",
+        "like",
+        "conditions",
+        "correction",
+    }
     parser.add_function_arguments(generate, skip=own)
     print(generate(**_arguments(parser, words)))
 
@@ -169,7 +177,7 @@ def _evaluate_showers(words: list[str]) -> None:
     told = "files of showers of the full simulation"
     parser.add_argument("--reference", nargs="+", type=str, required=True, help=told)
     parser.add_argument("-o", "--output", help="folder for report.html, results.json and plots")
-    own = {"generated", "reference", "output", "other", "train", "model"}
+    own: set[str | int] = {"generated", "reference", "output", "other", "train", "model"}
     parser.add_argument("--other", nargs="+", type=str, help="more of those, for the floors")
     parser.add_argument("--train", nargs="+", type=str, help="what the simulator was trained on")
     parser.add_argument("--model", type=str | None, help="file of the simulator, for its times")
@@ -260,19 +268,45 @@ def _ensemble(words: list[str]) -> None:
 def _export(words: list[str]) -> None:
     from hepgen import checkpoint
     from hepgen.exported import export
+    from hepgen.simulators import Simulator
+    from hepgen.simulators.par04_export import export_par04
     from hepgen.taggers import Tagger
 
     parser = _parser("export")
     parser.add_argument("model", metavar="MODEL", type=str, help="model.safetensors of a run")
-    parser.add_argument("-o", "--output", required=True, help="the file to write, *.pt2")
+    wanted = "the file to write: *.pt2 of a tagger, *.onnx of a simulator"
+    parser.add_argument("-o", "--output", required=True, help=wanted)
+    told = "of a simulator: conditions that Geant4 does not tell, such as {pdg: 11}"
+    parser.add_argument("--conditions", type=dict[str, float] | None, help=told)
     arguments = _arguments(parser, words)
-    tagger = checkpoint.load(arguments["model"])
-    if not isinstance(tagger, Tagger):
+    model = checkpoint.load(arguments["model"])
+    if isinstance(model, Simulator):
+        export_par04(model, arguments["output"], conditions=arguments["conditions"])
+    elif isinstance(model, Tagger):
+        export(model, arguments["output"])
+    else:
         raise checkpoint.CheckpointError(
-            f"{arguments['model']} holds {type(tagger).__name__}; only taggers can be exported"
+            f"{arguments['model']} holds {type(model).__name__}; only taggers and simulators can "
+            "be exported"
         )
-    export(tagger, arguments["output"])
     print(arguments["output"])
+
+
+def _correct(words: list[str]) -> None:
+    from hepgen.shower_correction import correct_showers
+
+    parser = _parser("correct")
+    parser.add_argument("generated", nargs="+", help="files of generated showers")
+    told = "files of showers of the full simulation"
+    parser.add_argument("--reference", nargs="+", type=str, required=True, help=told)
+    model = "model file of the weights, *.safetensors"
+    parser.add_argument("-o", "--output", required=True, type=str, help=model)
+    weighted = "file for the showers with their weights, .hdf5 or .root"
+    parser.add_argument("--weighted", type=str | None, help=weighted)
+    own: set[str | int] = {"generated", "reference", "output", "weighted"}
+    parser.add_function_arguments(correct_showers, skip=own)
+    found = correct_showers(**_arguments(parser, words))
+    print("no test of the weights" if found is None else found)
 
 
 def _find_rate(words: list[str]) -> None:
@@ -310,7 +344,8 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "convert": ("take over weights of weaver or of the LorentzNet release", _convert),
     "calibrate": ("make probabilities mean what they say, with or without spreads", _calibrate),
     "ensemble": ("join trained models into one that tells the spread of its scores", _ensemble),
-    "export": ("write a tagger as a program of torch.export", _export),
+    "correct": ("weights that bring generated showers to those of Geant4", _correct),
+    "export": ("write a tagger for torch.export, or a simulator for Geant4", _export),
 }
 
 if __name__ == "__main__":

@@ -217,8 +217,6 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
             seed=pipeline.seed,
             **options,
         )
-    if not (folder / "model.safetensors").exists():
-        simulator.save(folder / "model.safetensors")
     if parts.test is not None:
         calorimeter.write(folder / "test.hdf5", parts.test, overwrite=True)
         generate(

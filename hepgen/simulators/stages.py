@@ -112,7 +112,8 @@ def fit_stages(
             **chosen,
         )
     simulator.eval()
-    if output is not None and len(modules) > 1:
+    if output is not None and len(modules) != 1:
+        output.mkdir(parents=True, exist_ok=True)
         checkpoint.save(simulator, output / "model.safetensors")
     return histories
 
