@@ -11,10 +11,11 @@ paper's flow is one of both together, `CaloINN.published`. Ours is
 in which u, from which response and resolution come, is autoregressive, a spline for each layer
 given those before it; and x is mapped by couplings of splines. The likelihood is exact in both.
 
-Three things did most for the showers, each measured on Geant4 electrons: empty layers apart from
-all others, without which how many layers a shower reaches was the first thing that a classifier
-saw; voxels in GeV instead of shares of their layers, so that what is empty is at one place in all
-showers, below a gap; and the energies of the layers told to the couplings as logarithms.
+Three things did most for the showers of Geant4 electrons. Empty layers are apart from all others:
+with noise below the threshold and couplings, a classifier of layer energies had an area of 0.71,
+and has 0.54. Voxels are in GeV instead of shares of their layers, so that what is empty is at one place in all
+showers, below a gap; and the couplings are told the logarithms of the layer energies: of all
+high-level features the area fell from 0.74 to 0.59, and to 0.56 with a longer training.
 
 Shapes: B showers, L layers, V voxels, C context, D dimensions.
 """
@@ -57,6 +58,8 @@ from hepgen.simulators.simulator import Simulator
 
 __all__ = ["CaloINN"]
 
+# Showers that are made at a time on a CPU.
+ROWS = 128
 # Splines of the ratios: 16 bins between 8 standard deviations.
 RATIO_BINS, RATIO_BOUND = 16, 8.0
 # Logarithms of layer energies over the threshold are from 0 to 14 or so; networks take -1 to 1.3.
@@ -109,7 +112,7 @@ class CaloINN(Simulator):
     )
     block: ClassVar[int] = 128
     defaults: ClassVar[Mapping[str, Any]] = {
-        "epochs": 40,
+        "epochs": 60,
         "batch_size": 256,
         "lr": 3e-3,
         "schedule": "cosine",
@@ -279,8 +282,17 @@ class CaloINN(Simulator):
             context: likewise.
             generator: likewise.
         """
-        layers, voxels = self.geometry.num_layers, self.geometry.num_voxels
-        noise = torch.randn(len(context), voxels + layers, generator=generator).to(context)
+        size = self.geometry.num_voxels + self.geometry.num_layers
+        noise = torch.randn(len(context), size, generator=generator).to(context)
+        # Spline parameters of more showers would not stay in the cache of a CPU.
+        rows = ROWS if noise.device.type == "cpu" else max(len(noise), 1)
+        pieces = zip(
+            *(torch.split(t, rows) for t in (noise, incident_energy, context)), strict=True
+        )
+        return torch.cat([self._generate(*piece) for piece in pieces])
+
+    def _generate(self, noise: Tensor, incident_energy: Tensor, context: Tensor) -> Tensor:
+        voxels = self.geometry.num_voxels
         if self.energies is None:
             both = self.shapes.transform.inverse(noise, context)[0]
             x, u = both[:, :voxels], both[:, voxels:]
