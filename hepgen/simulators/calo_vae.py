@@ -13,8 +13,8 @@ learnt by what bounds its logarithm from below,
 D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", arXiv:1312.6114; I. Higgins et al.,
 "beta-VAE", ICLR 2017; for showers, with a flow of latent numbers and energy ratios, F. Ernst,
 L. Favaro, C. Krause, T. Plehn and D. Shih, "Normalizing flows for high-dimensional detector
-simulations" (CaloVAE+INN), arXiv:2312.09290, section 4. Unlike there voxels are drawn from a
-density, not put at its mean, which gives empty voxels and fluctuations as they are.
+simulations" (CaloVAE+INN), arXiv:2312.09290. Unlike there voxels are drawn from a density, which
+knows empty ones and fluctuations; networks and numbers of parameters are not those of the paper.
 
 Shapes: B showers, L layers, V voxels, C context, D latent numbers, P parameters of a voxel.
 """
@@ -92,7 +92,8 @@ class _Autoencoder(nn.Module):
     def ratios(self, batch: ShowerBatch) -> tuple[Tensor, Tensor]:
         """Energy ratios u and which layers have energy, both (B, L).
 
-        Empty layers count as of energies far below the threshold, and those as far apart as others.
+        Of empty layers, which the flow is told of, ratios are those of energies far below the
+        threshold.
         """
         preprocessing = self.voxels.preprocessing
         layers = preprocessing.sums(batch.voxels)
