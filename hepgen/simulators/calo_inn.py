@@ -13,9 +13,9 @@ given those before it; and x is mapped by couplings of splines. The likelihood i
 
 Three things did most for the showers of Geant4 electrons. Empty layers are apart from all others:
 with noise below the threshold and couplings, a classifier of layer energies had an area of 0.71,
-and has 0.54. Voxels are in GeV instead of shares of their layers, so that what is empty is at one place in all
-showers, below a gap; and the couplings are told the logarithms of the layer energies: of all
-high-level features the area fell from 0.74 to 0.59, and to 0.56 with a longer training.
+and has 0.54. Voxels are in GeV instead of shares of their layers, so that what is empty is at one
+place in all showers, below a gap; and the couplings are told the logarithms of the layer energies:
+of all high-level features the area fell from 0.74 to 0.59, and to 0.56 with a longer training.
 
 Shapes: B showers, L layers, V voxels, C context, D dimensions.
 """
