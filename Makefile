@@ -7,8 +7,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-input -c constraints.txt
 EXTRAS := test,parquet,root,pythia,bench
-# All that need no arguments; top_physics names jets and trains several networks on them.
-BENCHMARKS ?= $(filter-out __init__ top_physics,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# All that need no arguments; top_physics and simulators name files and train or judge on them.
+BENCHMARKS ?= $(filter-out __init__ classifiers simulators top_physics,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
