@@ -9,6 +9,11 @@ velocity v that was matched to straight paths (Y. Lipman et al., arXiv:2210.0274
 and the voxels of a layer get its energy. L. Favaro, A. Ore, S. Palacios Schweitzer and T. Plehn,
 "CaloDREAM", SciPost Phys. 18 (2025) 088, arXiv:2405.09629; `RECIPES` has what they published.
 
+Electrons of 1 to 100 GeV in 480 voxels, learnt from 8550 of Geant4 in 36 minutes on a busy core,
+are told from Geant4's by high-level features with an area under the ROC curve of 0.524(10) with 4
+steps of "midpoint" and 0.606(10) with 2; distilled in 9 minutes more, with 0.565(10) after one jump
+and 0.545(10) after two.
+
 Shapes: B showers, L layers, V voxels, C context, D noise.
 """
 
@@ -135,7 +140,7 @@ class CaloMatching(Simulator):
         energy: Literal["spline", "matching"] = "spline",
         precondition: bool = True,
         distil: bool = False,
-        steps: int = 16,
+        steps: int = 8,
         method: Literal["euler", "midpoint", "rk4", "jumps"] = "midpoint",
     ) -> None:
         super().__init__(geometry, conditions)

@@ -114,6 +114,7 @@ def test_distilled_the_first_step_leads_nearer_to_where_many_lead():
         for method in ("euler", "jumps")
         for steps in (1, 2, 4)
     }
-    assert away["jumps", 1] < 0.8 * away["euler", 1]
+    # 0.14 to 0.23 against 0.97 to 0.99 with three seeds.
+    assert away["jumps", 1] < 0.5 * away["euler", 1]
     assert away["jumps", 2] < away["euler", 2]
     assert away["jumps", 4] < away["jumps", 1]
