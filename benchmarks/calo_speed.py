@@ -1,14 +1,14 @@
 """What a shower costs: all simulators of hepgen, at batch 1, 100 and 1000.
 
 ``OMP_WAIT_POLICY=PASSIVE python -m benchmarks.calo_speed [NAME ...] [--threads 1 2]``, so that
-waiting threads do not count as work. Simulators have their default sizes
-and are not trained, which changes no time but that of splines by a few percent; energies are drawn
-evenly in their logarithm from 1 to 100 GeV. Each is timed from conditions to voxels, as
-`Simulator.sample` calls it, in the layout of the CaloChallenge's data set 2 (45 x 16 x 9 = 6480
-voxels) and in the coarse one of this project's trainings (15 x 8 x 4 = 480).
+waiting threads do not count as work. Simulators have their default sizes and are not trained;
+energies are drawn evenly in their logarithm from 1 to 100 GeV. Each is timed from conditions to
+voxels, as `Simulator.sample` calls it, in the layout of the CaloChallenge's data set 2 (45 x 16 x 9
+= 6480 voxels) and in the coarse one of this project's trainings (15 x 8 x 4 = 480).
 
 The shortest of the repetitions is written, as the wall clock has it and as the time of all cores:
-on a busy machine the wall clock tells of the others. Geant4 took 6 ms of one core for each GeV,
+on a busy machine the wall clock tells of the others. Where there was time for one repetition only
+(column ``repetitions``), it includes what a first call costs. Geant4 took 6 ms of one core for each GeV,
 129 ms for the mean energy of 21.5 GeV.
 """
 
@@ -30,7 +30,7 @@ from hepgen.simulators import Conditions, Simulator
 
 BATCHES = (1, 100, 1000)
 LOW, HIGH = 1.0, 100.0
-# Of Geant4 11.4, one core, a GeV of an electron in this calorimeter; data_samples tell how.
+# Of Geant4 11.4, one core, a GeV of an electron in this calorimeter.
 GEANT4_MS_PER_GEV = 6.0
 COLUMNS = (
     "simulator",
