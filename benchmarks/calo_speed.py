@@ -8,8 +8,8 @@ voxels, as `Simulator.sample` calls it, in the layout of the CaloChallenge's dat
 
 The shortest of the repetitions is written, as the wall clock has it and as the time of all cores:
 on a busy machine the wall clock tells of the others. Where there was time for one repetition only
-(column ``repetitions``), it includes what a first call costs. Geant4 took 6 ms of one core for each GeV,
-129 ms for the mean energy of 21.5 GeV.
+(column ``repetitions``), it includes what a first call costs. Geant4 took 6 ms of one core for
+each GeV, 129 ms for the mean energy of 21.5 GeV.
 """
 
 from __future__ import annotations
