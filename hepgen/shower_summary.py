@@ -238,14 +238,6 @@ class ShowerEvaluation:
             raise ValueError("no results of an evaluation of showers")
         if content["format"] > FORMAT:
             raise ValueError(f"results of a newer hepgen, format {content['format']}")
-        estimates = {
-            key: {name: Estimate.from_dict(one) for name, one in content[key].items()}
-            for key in ("separations", "distances")
-        }
-        arrays = {
-            key: {name: np.array(one, dtype=float) for name, one in content[key].items()}
-            for key in ("mean_voxels", "correlations")
-        }
         return cls(
             name=content["name"],
             geometry=Geometry.from_dict(content["geometry"]),
@@ -255,9 +247,19 @@ class ShowerEvaluation:
             energies={k: EnergyBins.from_dict(v) for k, v in content["energies"].items()},
             times=content["times"],
             provenance=content["provenance"],
-            **estimates,
-            **arrays,
+            separations=_estimates(content["separations"]),
+            distances=_estimates(content["distances"]),
+            mean_voxels=_arrays(content["mean_voxels"]),
+            correlations=_arrays(content["correlations"]),
         )
+
+
+def _estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate.from_dict(one) for name, one in content.items()}
+
+
+def _arrays(content: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.array(one, dtype=np.float64) for name, one in content.items()}
 
 
 def _thousand(estimate: Estimate) -> Estimate:
