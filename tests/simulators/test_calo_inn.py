@@ -143,9 +143,11 @@ def test_untrained_it_draws_numbers_as_they_were_standardised():
 @pytest.mark.slow
 def test_training_brings_response_and_depth_to_those_of_the_sample():
     showers = made(3000)
-    simulator = CaloINN.of(showers, hidden=32, width=8, energy_hidden=64, num_blocks=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        simulator = CaloINN.of(showers, hidden=32, width=8, energy_hidden=128, num_blocks=3)
     # So few steps need a shorter average than those of a real training.
-    stages = {"energies": {"epochs": 40}}
+    stages = {"energies": {"epochs": 80}}
     simulator.fit(showers, epochs=8, progress=False, batch_size=128, ema=0.98, stages=stages)
     drawn, more = simulator.sample(3000, "1:100"), made(3000, seed=1)
     layers = np.arange(4)
@@ -153,8 +155,9 @@ def test_training_brings_response_and_depth_to_those_of_the_sample():
         a, b = (s[(s.incident_energy >= low) & (s.incident_energy < high)] for s in (drawn, more))
         # 1000 showers of 10 % at most: five sigma of the difference are 2.2 %.
         assert a.response.mean() == pytest.approx(b.response.mean(), rel=0.022)
-        # 2.2 % is one sigma of a ratio of widths.
-        assert a.response.std() == pytest.approx(b.response.std(), rel=0.15)
+        # Rare showers that lack a layer are no part of this width; four sigma are 20 %.
+        widths = [np.subtract(*np.quantile(s.response, [0.84, 0.16])) for s in (a, b)]
+        assert widths[0] == pytest.approx(widths[1], rel=0.2)
         depth = [(s.layer_energies @ layers / s.total_energy) for s in (a, b)]
         error = math.hypot(*(d.std() / len(d) ** 0.5 for d in depth))
         assert abs(depth[0].mean() - depth[1].mean()) < 5 * error + 0.02
