@@ -99,13 +99,14 @@ class ShowerBatches:
         conditions: of the simulator.
         batch_size: greatest number of showers in a batch, on each rank.
         shuffle: whether each epoch has its own random order.
-        augment: whether showers are turned at random, where the calorimeter is symmetric.
+        augment: whether showers are turned at random, where the calorimeter is symmetric; not
+            if the angles of the particles are among the conditions.
         seed: of the orders and turns.
         rank: which process this is.
         world_size: number of processes, each of which gets every so manyth batch.
 
     Raises:
-        ValueError: there are no showers, or ``batch_size`` is below 1.
+        ValueError: fewer showers than processes, ``batch_size`` below 1, or no such rank.
     """
 
     pool = 16_384
@@ -125,16 +126,23 @@ class ShowerBatches:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: wanted at least 1")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank}: wanted 0 to {world_size - 1}")
         if len(showers) < 1:
             raise ValueError("no showers to make batches of")
+        if len(showers) < world_size:
+            raise ValueError(f"{len(showers)} showers are too few for {world_size} processes")
         self.showers, self.conditions = showers, conditions
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
-        self.turns = turns(showers.geometry) if augment else None
+        # A turn would leave the angles of the particles behind.
+        aimed = any(name in conditions.ranges for name in ("theta", "phi", "eta"))
+        self.turns = turns(showers.geometry) if augment and not aimed else None
 
     def __len__(self) -> int:
-        batches = -(-len(self.showers) // self.batch_size)
-        return max(1, batches // self.world_size)
+        total = len(self.showers)
+        wanted = -(-total // (self.batch_size * self.world_size))
+        return min(wanted, total // self.world_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ShowerBatch]:
         """The batches of one epoch.

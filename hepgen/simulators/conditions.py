@@ -136,14 +136,18 @@ class Conditions:
         given = {name: np.asarray(v) for name, v in (conditions or {}).items()}
         self._check_names(given)
         low, high = self.energy_range
-        _warn_outside(energy, low, high, "incident energies", " GeV")
+        _warn_outside(energy, (low, high), (1e-3 * low, 1e-3 * high), "incident energies", " GeV")
         columns = [_scaled(np.log(energy), math.log(low), math.log(high))]
         for name, (a, b) in self.ranges.items():
             values = given[name].astype(np.float64)
+            if not np.isfinite(values).all():
+                row = int(np.flatnonzero(~np.isfinite(values))[0])
+                raise ShowerError(f"{name} of shower {row} is {values[row]}: wanted a number")
             if name in CYCLIC:
                 columns += [np.cos(values), np.sin(values)]
                 continue
-            _warn_outside(values, a, b, name, "")
+            slack = 1e-3 * (b - a) or 1e-6 * abs(a)
+            _warn_outside(values, (a, b), (slack, slack), name, "")
             columns.append(_scaled(values, a, b))
         for name, labels in self.categories.items():
             unknown = np.setdiff1d(given[name], labels)
@@ -177,8 +181,15 @@ class Conditions:
             values = np.asarray(given[name])
             if values.ndim and values.shape != (size,):
                 raise ShowerError(f"{name} has shape {values.shape}; wanted one, or {size}")
-            found[name] = np.broadcast_to(values, (size,)).copy()
+            found[name] = np.broadcast_to(values, (size,)).astype(self._kind(name, values))
         return found
+
+    def _kind(self, name: str, values: NDArray[Any]) -> type[np.generic]:
+        """Type of a condition in samples: a label that is 22.0 on the command line is 22."""
+        if name in self.ranges:
+            return np.float64
+        whole = values.dtype.kind in "iu" or bool(np.all(values == np.round(values)))
+        return np.int64 if whole else np.float64
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
         for name in given:
@@ -220,10 +231,16 @@ def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     return (2 * values - low - high) / (high - low) if high > low else np.zeros_like(values)
 
 
-def _warn_outside(values: NDArray[Any], low: float, high: float, what: str, unit: str) -> None:
+def _warn_outside(
+    values: NDArray[Any],
+    span: tuple[float, float],
+    slack: tuple[float, float],
+    what: str,
+    unit: str,
+) -> None:
     # Sums and units of files round; a thousandth is no extrapolation.
-    slack = 1e-3 * max(abs(low), abs(high))
-    outside = (values < low - slack) | (values > high + slack)
+    low, high = span
+    outside = (values < low - slack[0]) | (values > high + slack[1])
     if outside.any():
         warnings.warn(
             f"{what} of {int(outside.sum())} of {len(values)} showers are outside the trained "

@@ -50,7 +50,7 @@ def incident_particles(
         low, high = (
             trained.energy_range if incident_energy is None else energy_range(incident_energy)
         )
-        rng = np.random.default_rng(seed_of("incident", seed))
+        rng = np.random.default_rng(seed_of("incident", int(seed)))
         energy = low * (high / low) ** rng.random(_known(n, "a range of energies"))
         # Rounding may carry the ends beyond the range.
         energy = np.clip(energy, low, high)

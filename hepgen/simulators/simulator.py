@@ -107,7 +107,7 @@ class Simulator(nn.Module, ABC):
         """Learn what is not learnt by gradients, such as means and widths, before training.
 
         Args:
-            showers: the training sample, or the first 20 000 of a long one.
+            showers: the training sample; of a long one 20 000 from all over it.
         """
 
     def stages(self) -> Mapping[str, nn.Module]:
@@ -296,12 +296,17 @@ class Simulator(nn.Module, ABC):
         energy, given = incident_particles(self.conditions, n, incident_energy, conditions, seed)
         context = self.conditions.encode(energy, given)
         whole = range(-(-len(energy) // size))
-        for number in whole if blocks is None else blocks:
+        wanted = whole if blocks is None else blocks
+        if any(number not in whole for number in wanted):
+            raise ShowerError(f"blocks={blocks}: there are {len(whole)} blocks, from 0 on")
+        for number in wanted:
             rows = np.arange(number * size, min((number + 1) * size, len(energy)))
             # A block is computed whole, as products of matrices depend on their size in the last
             # bit.
             padded = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows))])
-            voxels = self._block(energy[padded], context[padded], seed_of("showers", seed, number))
+            voxels = self._block(
+                energy[padded], context[padded], seed_of("showers", int(seed), number)
+            )
             yield Showers(
                 self.geometry,
                 energy[rows],
