@@ -49,8 +49,8 @@ class CaloFlow(Simulator):
     soon as it has been trained, from the teacher before.
 
     A step of the student's training costs three to four times one of the teacher's, and it needs as
-    many of them at least: after 5 epochs of 8100 showers a classifier told its showers from Geant4's
-    with an AUC of 0.97, those of its teacher, trained for 14, with 0.83. As the teacher computes
+    many of them at least: after 5 epochs of 8100 showers a classifier told them from Geant4's
+    with an AUC of 0.97, its teacher's, after 14, with 0.83. As the teacher computes
     each unit of its networks once on the way through the voxels, it is slow only for few showers:
     480 voxels take 220, 2.9 and 0.6 ms a shower at batch 1, 100 and 1000 on one thread of a busy
     CPU, the student 24, 0.5 and 0.3 ms.
