@@ -167,7 +167,10 @@ class CaloMatching(Simulator):
         plain = self.grouping if isinstance(self.grouping, str) else "blocks"
         grouping = grouping_of(self.geometry) if plain == "auto" else plain
         sectors = grouping == "sectors"
-        positions = "none" if sectors and self.geometry.symmetric else "learned"
+        # An angle of the particle singles out sectors, and only those that know where they are see.
+        aimed = any(name in self.conditions.ranges for name in ("theta", "phi", "eta"))
+        alike = sectors and self.geometry.symmetric and not aimed
+        positions = "none" if alike else "learned"
         return ShowerTransformer(
             Patches(self.geometry, self.grouping),
             self.conditions.width + self.scales.num_conditions,

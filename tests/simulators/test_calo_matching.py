@@ -236,6 +236,13 @@ def test_the_published_training_is_one_that_fit_takes():
     assert [len(history.rows) for history in histories.values()] == [1, 1]
 
 
+def test_sectors_know_where_they_are_once_particles_come_from_an_angle():
+    assert matching(made(20)).shape_stage.network.position is None
+    aimed = matching(made(20, conditions=True)).shape_stage.network
+    assert aimed.position is not None
+    assert aimed.position.shape == (4, SMALL["width"])
+
+
 def test_ratios_are_read_one_after_the_other():
     torch.manual_seed(0)
     network = MatchedRatios(3, 1, width=8, heads=2, depth=1, feedforward=8, hidden=8, layers=3)
