@@ -40,5 +40,5 @@ def told_in(folder: Path, resolved: str | None) -> Iterator[None]:
     finally:
         if not begun():
             path.unlink()
-            if new:
+            if new and not any(folder.iterdir()):
                 folder.rmdir()

@@ -203,10 +203,9 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
     counts = [0 if part is None else len(part) for part in parts]
     say("showers: {} to train on, {} for validation, {} for the test".format(*counts))
     cls = find_simulator(pipeline.model)
-    first = parts.train[slice(None, 20_000)] if isinstance(parts.train, Showers) else parts.train
     with torch.random.fork_rng():
         torch.manual_seed(pipeline.seed)
-        simulator = cls(parts.train.geometry, _conditions(first), **pipeline.arguments)
+        simulator = cls(parts.train.geometry, _conditions(parts.train), **pipeline.arguments)
     count = sum(p.numel() for p in simulator.parameters())
     say(f"{pipeline.model}: {count:,} parameters, {simulator.geometry}; run in {folder}")
     with told_in(folder, pipeline.resolved):

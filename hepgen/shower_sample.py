@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +58,8 @@ class ShowerSample:
             given.
         merge: neighbours that become one voxel.
         test_files: files of the test showers, in place of a share of ``files``.
-        fractions: shares of training, validation and test showers in ``files``.
+        fractions: shares of training, validation and test showers in ``files``; what is left of
+            them is not used.
         start: leave out so many showers at the beginning of ``files``.
         entries: use so many at most.
         threshold: energy in GeV below which voxels are emptied; that of the geometry if not given.
@@ -85,7 +86,11 @@ class ShowerSample:
             InputError: the showers cannot be read, there are none, or the shares make no sense.
         """
         shares = np.array(self.fractions, dtype=float)
-        if shares.shape != (3,) or (shares < 0).any() or not 0 < shares[0] <= shares.sum() <= 1:
+        if (
+            shares.shape != (3,)
+            or (shares < 0).any()
+            or not 0 < shares[0] <= shares.sum() < 1 + 1e-9
+        ):
             raise InputError(f"fractions={self.fractions}: wanted shares of 1, the first above 0")
         source = self._source(self.files)
         first, last = self.start, len(source)
@@ -96,8 +101,8 @@ class ShowerSample:
         rows = np.arange(first, last)
         rng = np.random.default_rng(seed_of("division", seed))
         rng.shuffle(rows)
-        ends = np.round(np.cumsum(shares) / shares.sum() * len(rows)).astype(int)
-        pieces = [np.sort(p) for p in np.split(rows, ends[:-1])]
+        ends = np.round(np.cumsum(shares) * len(rows)).astype(int)
+        pieces = [np.sort(p) for p in np.split(rows, ends)[:3]]
         train, validation, test = pieces
         if self.test_files is not None:
             train, test = np.sort(np.concatenate([train, test])), rows[:0]
@@ -124,8 +129,11 @@ class _Seen:
     def __init__(self, source: ShowerFiles, merge: Merge, threshold: float | None) -> None:
         self._source, self._threshold = source, threshold
         self.geometry = source.geometry
+        if threshold is not None:
+            # So that the simulator empties its voxels below it too.
+            self.geometry = replace(source.geometry, threshold=threshold)
         if merge:
-            self.geometry = source.geometry.merged(**vars(merge))
+            self.geometry = self.geometry.merged(**vars(merge))
 
     def __len__(self) -> int:
         return len(self._source)

@@ -13,6 +13,7 @@ from hepgen import calorimeter
 from hepgen.calorimeter import GeometryError
 from hepgen.cli import main
 from hepgen.io.errors import InputError, MissingFile, MissingName, WrongType
+from hepgen.pipeline_folder import told_in
 from hepgen.shower_pipeline import (
     ShowerPipeline,
     find_simulator,
@@ -22,7 +23,7 @@ from hepgen.shower_pipeline import (
     train_simulator,
 )
 from hepgen.shower_sample import Merge, ShowerParts, ShowerSample
-from hepgen.simulators import CaloFlow, CaloVAE, Simulator
+from hepgen.simulators import CaloFlow, CaloVAE, ParametrisedShowers, Simulator
 from hepgen.simulators.calo_flow_recipes import caloflow_recipe
 from hepgen.simulators.calo_inn import PUBLISHED
 from hepgen.simulators.calo_matching import RECIPES
@@ -142,10 +143,53 @@ def test_samples_are_divided_merged_and_cut(file):
     cut = ShowerSample(str(file), threshold=0.5, entries=50, start=10).parts().train
     assert len(cut) == 40
     assert cut.voxels[cut.voxels > 0].min() >= 0.5 * (1 - 1e-6)
+    # So that a simulator empties the same.
+    assert cut.geometry.threshold == 0.5
+    few = ShowerSample(str(file), fractions=(0.2, 0.1, 0.1)).parts()
+    assert [len(part) for part in few] == [80, 40, 40]
     judged = ShowerSample(str(file), test_files=str(file)).parts()
     assert [len(part) for part in judged] == [360, 40, 400]
     described = ShowerSample(str(file), geometry=made(1).geometry.to_dict()).parts()
     assert described.train.geometry.same_voxels(made(1).geometry)
+
+
+def test_conditions_are_those_of_all_showers_however_files_are_sorted(file, tmp_path, monkeypatch):
+    some = calorimeter.read(file)
+    sorted_file = calorimeter.write(
+        tmp_path / "sorted.hdf5", some[np.argsort(some.incident_energy)]
+    )
+    words = ["--data.files", str(sorted_file), "--model", "ParametrisedShowers"]
+    words += ["--data.fractions", "[1, 0, 0]", "--output", str(tmp_path / "run")]
+    monkeypatch.setattr(ParametrisedShowers, "prepare", lambda self, showers: None)
+    for stream in ("true", "false"):
+        found = read_shower_pipeline([*words, "--data.stream", stream])
+        folder = train_simulator(found, progress=False)
+        simulator = hepgen.load(folder / "model.safetensors")
+        low, high = simulator.conditions.energy_range
+        assert low == pytest.approx(some.incident_energy.min())
+        assert high == pytest.approx(some.incident_energy.max())
+
+
+def test_the_folder_says_which_pipeline_it_is_of_once_the_run_has_begun(tmp_path):
+    folder = tmp_path / "run"
+    with told_in(folder, "seed: 1"):
+        assert (folder / "pipeline.yaml").read_text() == "seed: 1"
+        (folder / "first").mkdir()
+        (folder / "first" / "run.json").touch()
+    assert (folder / "pipeline.yaml").read_text() == "seed: 1"
+    with told_in(folder, "seed: 2"):
+        pass
+    assert (folder / "pipeline.yaml").read_text() == "seed: 1"
+    with pytest.raises(ValueError, match="why"), told_in(tmp_path / "other", "seed: 1"):
+        raise ValueError("why")
+    assert not (tmp_path / "other").exists()
+    # What else stands there is left, and hides no error.
+    fails = told_in(tmp_path / "third", "seed: 1")
+    fails.__enter__()
+    (tmp_path / "third" / "notes.txt").touch()
+    error = ValueError("why")
+    assert not fails.__exit__(ValueError, error, None)
+    assert [p.name for p in (tmp_path / "third").iterdir()] == ["notes.txt"]
 
 
 def test_what_a_pipeline_should_not_say_is_told_with_the_nearest(file, pipeline, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hepgen import checkpoint, training
+from hepgen.atomic import replacing
 from hepgen.calorimeter import Showers
 from hepgen.calorimeter.errors import ShowerError
 from hepgen.simulators.batches import ShowerSource
 from hepgen.training import History
+from hepgen.training.errors import TrainingError
 from hepgen.training.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -24,8 +29,10 @@ __all__ = ["Part", "fit_stages"]
 
 # Fewer are no sample of anything.
 FEWEST = 10
-# Showers that preprocessings are fitted to.
-FIRST = 20_000
+# Showers that preprocessings are fitted to, and from how many places in the sample: files may be
+# sorted by energy.
+PREPARING = 20_000
+PLACES = 40
 # What the simulator decides, not the caller.
 NOT_OURS = ("model", "train", "validation", "class_weights", "output", "resume", "seed", "progress")
 
@@ -82,12 +89,44 @@ def fit_stages(
         TypeError: an argument or stage that is not known.
         ShowerError: fewer than ten showers, or a share that is none.
         GeometryError: showers of another calorimeter.
+        TrainingError: the run in ``output`` learns from other showers.
     """
     simulator.check_geometry(showers.geometry)
     train, held_out = _split(showers, validation, seed)
     if held_out is not None:
         simulator.check_geometry(held_out.geometry)
-    simulator.prepare(train[np.arange(min(len(train), FIRST))])
+    some = train[_from_all_over(len(train))]
+    told = _told_of(some, len(train), augment)
+    with _same_sample(output, told, resume):
+        return _fit_each(
+            simulator,
+            (train, held_out),
+            some,
+            augment=augment,
+            settings=settings,
+            stages=stages,
+            seed=seed,
+            output=output,
+            resume=resume,
+            progress=progress,
+        )
+
+
+def _fit_each(
+    simulator: Simulator,
+    samples: tuple[ShowerSource, ShowerSource | None],
+    some: Showers,
+    *,
+    augment: bool,
+    settings: Mapping[str, Any],
+    stages: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    output: Path | None,
+    resume: Literal["auto"] | bool,
+    progress: bool,
+) -> dict[str, History]:
+    train, held_out = samples
+    simulator.prepare(some)
     modules = simulator.stages()
     _check_names(type(simulator).__name__, modules, settings, stages)
     histories = {}
@@ -136,6 +175,51 @@ def _split(
     if isinstance(showers, Showers):
         return showers[rest], showers[held_out]
     return Part(showers, rest), Part(showers, held_out)
+
+
+def _from_all_over(total: int) -> np.ndarray:
+    """Rising numbers of showers, in runs of neighbours from all over a long sample."""
+    if total <= PREPARING:
+        return np.arange(total)
+    size = PREPARING // PLACES
+    starts = np.linspace(0, total - size, PLACES).astype(int)
+    return np.unique(starts[:, None] + np.arange(size))
+
+
+def _told_of(some: Showers, number: int, augment: bool) -> dict[str, Any]:
+    """What tells a sample from another; the trainer itself does not look at energies."""
+    digest = hashlib.sha256(np.ascontiguousarray(some.incident_energy).tobytes())
+    digest.update(np.count_nonzero(some.voxels, axis=1).astype(np.int64).tobytes())
+    return {"showers": number, "digest": digest.hexdigest()[:16], "augment": augment}
+
+
+@contextmanager
+def _same_sample(
+    output: Path | None, told: Mapping[str, Any], resume: Literal["auto"] | bool
+) -> Iterator[None]:
+    """Refuse a run that learns from other showers; keep of a run that begins what it learns from.
+
+    Raises:
+        TrainingError: see there.
+    """
+    if output is None:
+        yield
+        return
+    path = output / "sample.json"
+    if path.exists() and resume is not False:
+        before = json.loads(path.read_text())
+        for name, value in told.items():
+            if before.get(name) != value:
+                raise TrainingError(
+                    f"{output} is of a run with another sample: {name} was {before.get(name)!r}, "
+                    f"now {value!r}; name another folder"
+                )
+    try:
+        yield
+    finally:
+        if (output / "run.json").exists() or any(output.glob("*/run.json")):
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(told))
 
 
 def _check_names(
