@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hepgen import __version__, calorimeter, checkpoint
 from hepgen.calorimeter import EnergyRangeWarning, ShowerError, Showers
 from hepgen.generation_parts import Parts, write_part
-from hepgen.io.errors import InputError, OutputExists
+from hepgen.io.errors import InputError, MissingFile, OutputExists
 from hepgen.simulators import Correction, Simulator
 from hepgen.simulators.incident import Incident, incident_particles
 
@@ -60,7 +61,8 @@ def generate(
         incident_energy: in GeV: one number, or a range "1:100" of which energies are drawn evenly
             in their logarithm; the trained range if not given.
         output: the file, ``.hdf5`` (the layout of the CaloChallenge) or ``.root``.
-        like: showers, or a file of them, whose energies and other conditions are taken over.
+        like: showers, or a file of them, whose energies, other conditions and event identifiers
+            are taken over.
         conditions: other conditions, such as ``theta``, each one value or one for each shower.
         correction: the file of a `hepgen.simulators.Correction`, whose weights are written too.
         seed: the same seed gives the same showers.
@@ -79,20 +81,28 @@ def generate(
         OutputExists: the file exists, or parts of a run with other settings.
         ShowerError: energies or conditions that make no sense.
         CheckpointError: the model file is damaged, or holds no simulator.
+        NotReadable: an output of no format that hepgen writes.
+        TypeError: the writer has no such option.
         OSError: a file cannot be written.
 
     Warns:
         EnergyRangeWarning: energies or other conditions that the simulator was not trained on.
     """
-    output = Path(output)
+    output, seed = Path(output), int(seed)
     if output.exists() and not overwrite:
         raise OutputExists(f"{output} exists; overwrite replaces it")
+    if not output.parent.is_dir():
+        raise MissingFile(f"{output}: there is no folder {output.parent}")
     if workers < 1:
         raise InputError(f"workers={workers}: wanted 1 at least")
     simulator = model if isinstance(model, Simulator) else Simulator.load(Path(model))
     weighing = None if correction is None else Correction.load(Path(correction))
-    energy, given = _particles(simulator, n, incident_energy, like, conditions, seed)
-    job = Job(energy, given, seed, simulator.block if block is None else block, PART)
+    block = simulator.block if block is None else block
+    if block < 1:
+        raise InputError(f"block={block}: wanted 1 at least")
+    energy, given, event = _particles(simulator, n, incident_energy, like, conditions, seed)
+    job = Job(energy, given, seed, block, PART, event)
+    _try_to_write(output, job.showers(simulator, 0)[:1], weighing, options)
     where = devices.split(",") if isinstance(devices, str) else list(devices)
     settings = job.settings(simulator) | {"devices": sorted({d.split(":")[0] for d in where})}
     parts = Parts(output, settings, overwrite=overwrite)
@@ -121,6 +131,7 @@ class Job:
         seed: of the showers.
         block: showers computed at a time.
         part: showers that are kept at a time.
+        event: identifiers of the events, shape (B,); counted from 0 if not given.
     """
 
     energy: NDArray[np.float64]
@@ -128,6 +139,7 @@ class Job:
     seed: int
     block: int
     part: int
+    event: NDArray[np.int64] | None = None
 
     @property
     def blocks(self) -> int:
@@ -169,7 +181,7 @@ class Job:
             self.energy[rows],
             np.zeros((len(rows), simulator.geometry.num_voxels), dtype=np.float32),
             {name: values[rows] for name, values in self.conditions.items()},
-            event=rows,
+            event=rows if self.event is None else self.event[rows],
         )
 
     def settings(self, simulator: Simulator) -> dict[str, Any]:
@@ -182,6 +194,7 @@ class Job:
         weights.update(repr(simulator.config()).encode())
         return {
             "hepgen": __version__,
+            "torch": torch.__version__,
             "model": f"{type(simulator).__name__} {weights.hexdigest()[:16]}",
             "showers": len(self.energy),
             "seed": self.seed,
@@ -198,7 +211,8 @@ def _particles(
     like: str | os.PathLike[str] | Showers | None,
     conditions: Mapping[str, ArrayLike] | None,
     seed: int,
-) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]], NDArray[np.int64] | None]:
+    event = None
     if like is None:
         if n is None:
             raise ShowerError("wanted a number of showers n, or showers to be like")
@@ -214,8 +228,19 @@ def _particles(
         known = {k: v for k, v in some.conditions.items() if k in simulator.conditions.names}
         given = {**known, **(conditions or {})}
         found = incident_particles(simulator.conditions, None, some.incident_energy, given, seed)
+        event = some.event
     simulator.conditions.encode(*found)  # warns
-    return found
+    return *found, event
+
+
+def _try_to_write(
+    output: Path, one: Showers, weighing: Correction | None, options: Mapping[str, Any]
+) -> None:
+    """Tell what cannot be written, or weighted, before hours of work and not after them."""
+    if weighing is not None:
+        one = weighing.weighted(one)
+    with tempfile.TemporaryDirectory() as folder:
+        calorimeter.write(Path(folder) / output.name, one, **options)
 
 
 def _alone(

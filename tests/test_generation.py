@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from hepgen.calorimeter import EnergyRangeWarning, ShowerError
 from hepgen.cli import main
 from hepgen.generation import generate
 from hepgen.generation_parts import Parts, write_part
-from hepgen.io.errors import InputError, OutputExists
+from hepgen.io.errors import InputError, MissingFile, NotReadable, OutputExists
 from hepgen.simulators import CaloVAE
 from tests.simulators.samples import made
 from tests.simulators.sizes import SIZES
@@ -115,7 +117,28 @@ def test_what_makes_no_sense_is_refused_before_anything_is_made(simulator, tmp_p
         generate(simulator, 10, output=tmp_path / "a.hdf5", workers=0)
     with pytest.raises(ShowerError, match="wanted a number of showers n"):
         generate(simulator, output=tmp_path / "a.hdf5")
+    with pytest.raises(NotReadable, match=r"wanted the name of a file that ends in"):
+        generate(simulator, 10, output=tmp_path / "a.txt")
+    with pytest.raises(TypeError, match="levle"):
+        generate(simulator, 10, output=tmp_path / "a.hdf5", levle=3)
+    with pytest.raises(InputError, match="block=0"):
+        generate(simulator, 10, output=tmp_path / "a.hdf5", block=0)
+    with pytest.raises(MissingFile, match=r"there is no folder .*nowhere"):
+        generate(simulator, 10, output=tmp_path / "nowhere" / "a.hdf5")
     assert [p.name for p in tmp_path.iterdir()] == ["there.hdf5"]
+
+
+def test_events_keep_their_identifiers(simulator, tmp_path):
+    like = replace(made(70, seed=9), event=np.arange(500, 640, 2))
+    path = generate(simulator, like=like, output=tmp_path / "a.root", **OPTIONS)
+    found = calorimeter.read(path, geometry=like.geometry)
+    np.testing.assert_array_equal(found.event, like.event)
+
+
+def test_seeds_may_be_of_numpy(simulator, expected, tmp_path):
+    options = {**OPTIONS, "seed": np.int64(5)}
+    path = generate(simulator, 300, "2:50", output=tmp_path / "a.hdf5", **options)
+    assert_same(path, expected)
 
 
 def test_energies_beyond_the_training_are_told_once(simulator, tmp_path):
