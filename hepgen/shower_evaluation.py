@@ -6,6 +6,7 @@ Shapes: B showers, L layers, V voxels, M bins, E bins of energy.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import numpy as np
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hepgen import __version__, calorimeter, report
-from hepgen.calorimeter import GeometryError, ShowerError, Showers
+from hepgen.calorimeter import EnergyRangeWarning, GeometryError, ShowerError, Showers
 from hepgen.io.errors import MissingName
 from hepgen.shower_metrics import (
     classifier_tests,
@@ -37,6 +38,8 @@ Files = str | os.PathLike[str] | Sequence[str] | Showers
 RESULTS = "results.json"
 # Fewer tell nothing in fifths, halves and bins of energy.
 FEWEST = 100
+# Probability (Kolmogorov and Smirnov) below which energies are told to differ.
+FALSE_ALARM = 1e-6
 LEVELS = ("high", "low", "low-normalised", "resnet")
 
 
@@ -89,7 +92,10 @@ def evaluate_showers(
 
     Raises:
         InputError: files that are missing or damaged; showers of different calorimeters; fewer
-            than 100 of either; an output that exists.
+            than 100 of either; true showers with weights; an output that exists.
+
+    Warns:
+        EnergyRangeWarning: the incident energies of both have different distributions.
     """
     if output is not None:
         report.check_output(output, overwrite=overwrite)
@@ -102,6 +108,11 @@ def evaluate_showers(
     for some in read.values():
         if not some.geometry.same_voxels(right.geometry):
             raise GeometryError(f"{some.geometry} cannot be compared to {right.geometry}")
+    _check_truth(read, right, left)
+    # One threshold for all, whatever the files say.
+    cut = right.geometry.threshold
+    read = {key: some.above(cut) for key, some in read.items()}
+    left, right = read["generated"], read["reference"]
     edges = None if energy_edges is None else np.asarray(energy_edges, dtype=float)
     with _telling(progress) as tell:
         tell("observables")
@@ -151,7 +162,29 @@ def _read(what: str, files: Files, geometry: str | None) -> Showers:
     showers = files if isinstance(files, Showers) else calorimeter.read(files, geometry)
     if len(showers) < FEWEST:
         raise ShowerError(f"{what}: {len(showers)} showers tell too little, wanted {FEWEST}")
-    return showers.above()
+    return showers
+
+
+def _check_truth(read: Mapping[str, Showers], reference: Showers, generated: Showers) -> None:
+    """Refuse true showers with weights, which would not count; tell of other energies."""
+    for key, some in read.items():
+        if key != "generated" and some.weight is not None and np.ptp(some.weight) > 0:
+            raise ShowerError(f"{key}: weights of true showers do not count; wanted none")
+    pair = [np.sort(some.incident_energy) for some in (reference, generated)]
+    # Energies of float32 files differ in the last bits.
+    at = np.concatenate(pair) * (1 + 1e-6)
+    shares = [np.searchsorted(some, at) / len(some) for some in pair]
+    distance = np.abs(shares[0] - shares[1]).max()
+    size = len(pair[0]) * len(pair[1]) / (len(pair[0]) + len(pair[1]))
+    if generated.weight is None and 2 * np.exp(-2 * size * distance**2) < FALSE_ALARM:
+        told = [f"{some[0]:.4g} to {some[-1]:.4g} GeV" for some in pair]
+        warnings.warn(
+            f"the reference has energies from {told[0]}, the generated showers from {told[1]}, "
+            f"and their distributions differ by {distance:.2g}: all numbers see that difference; "
+            "hepgen generate --like makes showers of the same energies",
+            EnergyRangeWarning,
+            stacklevel=3,
+        )
 
 
 def _name(generated: Files, model: Any) -> str:

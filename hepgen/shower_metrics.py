@@ -155,13 +155,14 @@ def distances(
     found = {name: measure(x, y, **weighted) for name, measure in measures.items()}
     found["frechet"] = generative.frechet_gaussian_distance(x, y, scale="max", **weighted)
     if generated.weight is None:
-        few = slice(NEIGHBOURS)
-        test = generative.permutation_test(x[few], y[few], seed=seed)
+        # At random: files of the field are sorted by energy.
+        few, many = (_at_random(len(some), seed, i) for i, some in enumerate((x, y)))
+        test = generative.permutation_test(x[few], y[many], seed=seed)
         found["p_value"] = Estimate(test.p_value, 0.0)
         balls = generative.precision_recall(
             _log_voxels(reference[few]),
-            _log_voxels(generated[few]),
-            other=None if other is None else _log_voxels(other[few]),
+            _log_voxels(generated[many]),
+            other=None if other is None else _log_voxels(other[_at_random(len(other), seed, 2)]),
             seed=seed,
         )
         for name in ("precision", "recall", "density", "coverage"):
@@ -338,6 +339,14 @@ def _means(found: dict[str, Estimate], labels: list[str]) -> dict[str, Estimate]
             value = float(np.mean([one.value for one in some]))
             means[f"{kind} of the layers"] = Estimate(value, error, floor=floor)
     return means
+
+
+def _at_random(total: int, seed: int, stream: int) -> NDArray[np.int64]:
+    """Rising numbers of showers whose voxels are compared."""
+    if total <= NEIGHBOURS:
+        return np.arange(total)
+    rng = np.random.default_rng([seed, 11, stream])
+    return np.sort(rng.choice(total, NEIGHBOURS, replace=False))
 
 
 def _log_voxels(showers: Showers) -> NDArray[np.float64]:

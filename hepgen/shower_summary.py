@@ -137,7 +137,8 @@ class ShowerEvaluation:
         for name, bins in self.energies.items():
             values = [one.value for one in bins.resolution]
             errors = [one.error for one in bins.resolution]
-            if np.isfinite(values).sum() >= 3:
+            good = np.isfinite(values) & np.isfinite(errors) & (np.array(errors) > 0)
+            if good.sum() >= 3:
                 found[name] = resolution_fit(bins.energy, values, errors)
         return found
 

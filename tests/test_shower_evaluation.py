@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hepgen import calorimeter, report, shower_metrics
-from hepgen.calorimeter import GeometryError, ShowerError, Showers
+from hepgen.calorimeter import EnergyRangeWarning, GeometryError, ShowerError, Showers
 from hepgen.cli import main
 from hepgen.io.errors import MissingName, OutputExists
 from hepgen.metrics import generative
@@ -165,6 +165,39 @@ def test_all_pairs_of_few_showers_are_looked_at(truth, fair, monkeypatch):
     monkeypatch.setattr(shower_metrics, "NEIGHBOURS", 100)
     few = memorised(truth, fair, made(600, seed=7))["memorisation"]
     assert few.error > 0.02
+
+
+def test_neighbours_do_not_depend_on_how_files_are_sorted(truth, fair, monkeypatch):
+    monkeypatch.setattr(shower_metrics, "NEIGHBOURS", 200)
+    rising = truth[np.argsort(truth.incident_energy)]
+    # Of the first 200 alone the energies would differ by a decade.
+    assert distances(rising, fair)["p_value"].value > 1e-3
+
+
+def test_one_threshold_is_that_of_the_reference(truth, fair):
+    dust = np.where(fair.voxels == 0, np.float32(1e-7), fair.voxels)
+    bare = replace(fair.geometry, threshold=0.0)
+    dusty = replace(fair, voxels=dust, geometry=bare)
+    found = evaluate_showers(dusty, truth, classifiers=[], **OPTIONS)
+    clean = evaluate_showers(fair, truth, classifiers=[], **OPTIONS)
+    assert found.separations["num_hits"] == clean.separations["num_hits"]
+
+
+def test_other_energies_are_told_and_weights_of_the_truth_refused(truth):
+    with pytest.warns(EnergyRangeWarning, match=r"from 50.* their distributions differ by 0\.8"):
+        evaluate_showers(made(200, low=50.0), truth, classifiers=[], **OPTIONS)
+    heavy = replace(truth, weight=np.linspace(0.5, 1.5, 600))
+    with pytest.raises(ShowerError, match="reference: weights of true showers do not count"):
+        evaluate_showers(truth, heavy, classifiers=[], **OPTIONS)
+
+
+def test_empty_showers_are_compared_without_harm(truth, fair):
+    voxels = fair.voxels.copy()
+    voxels[::3] = 0
+    found = evaluate_showers(replace(fair, voxels=voxels), truth, classifiers=[], **OPTIONS)
+    assert found.response_ratio[1].value == pytest.approx(2 / 3, rel=0.1)
+    assert all(np.isfinite(one.value) for one in found.separations.values())
+    assert ShowerEvaluation.from_json(found.to_json()).to_json() == found.to_json()
 
 
 def test_what_cannot_be_compared_is_refused(truth, tmp_path):

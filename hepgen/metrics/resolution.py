@@ -189,6 +189,8 @@ def response_in_bins(
     if bounds.ndim != 1 or len(bounds) < 2 or np.any(np.diff(bounds) <= 0):
         raise ValueError(f"edges of energies should rise, got {bounds.tolist()}")
     index = np.searchsorted(bounds, e, side="right") - 1
+    # As of histograms, the last bin has both its edges.
+    index[e == bounds[-1]] = len(bounds) - 2
     rows = [np.flatnonzero(index == i) for i in range(len(bounds) - 1)]
     found = [_moments(r[i], w[i]) for i in rows]
     means = [np.average(e[i], weights=w[i]) if w[i].sum() > 0 else math.nan for i in rows]
@@ -273,6 +275,8 @@ def _moments(values: Floats, weight: Floats) -> tuple[Estimate, Estimate, Estima
     order = np.argsort(values)
     sums = (np.cumsum(weight[order]) - weight[order] / 2) / total
     low, middle, high = np.interp([0.158655, 0.5, 0.841345], sums, values[order])
+    if middle <= 0:  # half of the showers are empty
+        return response, resolution, unknown
     half = float((high - low) / 2 / middle)
     # Of a normal distribution, whose quantiles have 1.36 of the error of its standard deviation.
     return response, resolution, Estimate(half, half * 1.36 / math.sqrt(2 * number))

@@ -108,6 +108,18 @@ def test_bins_with_few_showers_tell_nothing():
     assert EnergyBins.from_dict(found.to_dict()).showers.tolist() == [5, 0]
 
 
+def test_the_last_bin_has_both_its_edges():
+    found = response_in_bins(np.repeat([1.0, 10.0, 100.0], 20), np.ones(60), [1, 10, 100])
+    assert found.showers.tolist() == [20, 40]
+
+
+def test_empty_showers_have_no_relative_width():
+    response = np.concatenate([np.zeros(30), np.linspace(0.5, 1, 20)])
+    found = response_in_bins(np.full(50, 2.0), response, [1, 3])
+    assert np.isnan(found.robust[0].value)
+    assert found.resolution[0].value > 1
+
+
 def test_few_energies_are_bins_of_their_own():
     edges = energy_edges(np.repeat([1.0, 10.0, 50.0], 20))
     assert np.histogram([1, 10, 50], edges)[0].tolist() == [1, 1, 1]
