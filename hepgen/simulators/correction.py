@@ -17,6 +17,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -349,7 +350,7 @@ def _folds(showers: Showers) -> NDArray[np.int64]:
     """
     starts = showers.geometry.starts
     kept = showers.above()
-    hits = np.add.reduceat(kept.voxels > 0, starts[:-1], axis=1, dtype=np.int64)
+    hits = np.stack([(kept.voxels[:, a:b] > 0).sum(axis=1) for a, b in pairwise(starts)], axis=1)
     total = np.maximum(kept.total_energy, 1e-12)
     numbers = np.column_stack([total, showers.incident_energy])
     keys = np.column_stack([hits, np.rint(1e4 * np.log(numbers)).astype(np.int64)])
