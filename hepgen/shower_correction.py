@@ -61,7 +61,9 @@ def correct_showers(
             raise OutputExists(f"{path} exists; overwrite replaces it")
     if not 0 <= closure < 1:
         raise InputError(f"closure={closure}: wanted a share from 0 on and below 1")
-    samples = [calorimeter.read(files, geometry).above() for files in (reference, generated)]
+    samples = [calorimeter.read(files, geometry) for files in (reference, generated)]
+    # One threshold for both, whatever the files say.
+    samples = [some.above(samples[0].geometry.threshold) for some in samples]
     # Alike, as showers of one energy may come in pairs.
     kept = [np.random.default_rng(seed).random(len(some)) < closure for some in samples]
     train = [some[~mask] for some, mask in zip(samples, kept, strict=True)]

@@ -37,7 +37,7 @@ class Showers:
     Raises:
         GeometryError: the number of voxels is not that of the geometry; both are named.
         ShowerError: shapes that do not go together, NaN or infinite or negative voxels, incident
-            energies that are not above 0.
+            energies that are not above 0, NaN or infinite conditions or weights.
     """
 
     geometry: Geometry
@@ -85,6 +85,11 @@ class Showers:
                 f"incident energies of {len(wrong)} of {len(energy)} showers are not above 0: "
                 f"shower {wrong[0]} has {energy[wrong[0]]} GeV"
             )
+        told = {"weight": self.weight, **self.conditions}
+        for name, values in told.items():
+            if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+                row = int(np.flatnonzero(~np.isfinite(values))[0])
+                raise ShowerError(f"{name} of shower {row} is {values[row]}: wanted a number")
         # Least and greatest tell of NaN as well, without a mask of the size of the sample.
         least = self.voxels.min(axis=1, initial=0.0)
         most = self.voxels.max(axis=1, initial=0.0)

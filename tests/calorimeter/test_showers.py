@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,19 @@ def test_what_no_calorimeter_gives_is_refused(changes: Any, message: str) -> Non
     usual = {"incident_energy": [1, 2, 3], "voxels": with_voxel(0.5)}
     with pytest.raises(ShowerError, match=message):
         Showers(GEOMETRY, **{**usual, **changes})
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_conditions_and_weights_are_numbers(wrong: float) -> None:
+    some = showers()
+    angles = np.linspace(0, 1, 7)
+    angles[3] = wrong
+    for changes, name in (
+        ({"conditions": {"theta": angles}}, "theta"),
+        ({"weight": angles}, "weight"),
+    ):
+        with pytest.raises(ShowerError, match=f"{name} of shower 3 is {wrong}: wanted a number"):
+            replace(some, **changes)
 
 
 def test_showers_of_another_calorimeter_are_refused_with_both_sizes() -> None:
