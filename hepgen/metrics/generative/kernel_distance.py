@@ -163,7 +163,7 @@ def energy_distance(
     splits: int = 2,
     seed: int = 0,
 ) -> Estimate:
-    """Energy distance 2 E|x-y| - E|x-x'| - E|y-y'|, unbiased.
+    r"""Energy distance :math:`2 E|x - y| - E|x - x'| - E|y - y'|`, unbiased.
 
     ``scipy.stats.energy_distance`` is the root of it in one dimension, with rows paired with
     themselves, and so biased.
