@@ -44,7 +44,8 @@ class EnergyBins:
 
     Attributes:
         edges: of the bins in GeV, shape (M + 1,).
-        energy: mean of each bin in GeV, shape (M,); NaN in empty bins.
+        energy: harmonic mean of each bin in GeV, shape (M,), as squares of stochastic terms are
+            means of 1/E: that of the energies would make them too large; NaN in empty bins.
         showers: in each bin, shape (M,).
         response: mean of E_visible / E_incident.
         resolution: standard deviation of that over its mean.
@@ -193,7 +194,7 @@ def response_in_bins(
     index[e == bounds[-1]] = len(bounds) - 2
     rows = [np.flatnonzero(index == i) for i in range(len(bounds) - 1)]
     found = [_moments(r[i], w[i]) for i in rows]
-    means = [np.average(e[i], weights=w[i]) if w[i].sum() > 0 else math.nan for i in rows]
+    means = [w[i].sum() / (w[i] / e[i]).sum() if w[i].sum() > 0 else math.nan for i in rows]
     return EnergyBins(
         bounds,
         np.array(means),

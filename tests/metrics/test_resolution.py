@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
+from scipy.stats import hmean
 
 from hepgen.metrics import (
     EnergyBins,
@@ -33,7 +34,7 @@ def test_bins_hold_what_numpy_gives():
     found = response_in_bins(energy, response, [1, 10, 100])
     some = response[energy < 10]
     assert found.showers.tolist() == [len(some), 5000 - len(some)]
-    assert found.energy[0] == pytest.approx(energy[energy < 10].mean())
+    assert found.energy[0] == pytest.approx(hmean(energy[energy < 10]))
     assert found.response[0].value == pytest.approx(some.mean())
     assert found.response[0].error == pytest.approx(some.std(ddof=1) / np.sqrt(len(some)))
     assert found.resolution[0].value == pytest.approx(some.std(ddof=1) / some.mean())
@@ -87,6 +88,17 @@ def test_the_fit_is_that_of_scipy():
         assert term.error == pytest.approx(error, rel=0.1)
     assert fit.dof == 12
     np.testing.assert_allclose(fit(found.energy), values, atol=5 * errors.max())
+
+
+def test_wide_bins_do_not_change_the_stochastic_term():
+    rng = np.random.default_rng(6)
+    energy = np.exp(rng.uniform(0, np.log(100), 400_000))
+    found = response_in_bins(energy, rng.normal(1, true(energy, b=0.0)))
+    assert len(found.energy) == 4
+    values, errors = ([getattr(r, name) for r in found.resolution] for name in ("value", "error"))
+    fit = resolution_fit(found.energy, values, errors)
+    # At the means of the energies it would be 5 % larger.
+    assert fit.stochastic.value == pytest.approx(TERMS[0], rel=0.02)
 
 
 def test_terms_that_would_be_negative_are_zero():
