@@ -52,7 +52,7 @@ class ResidualDiscriminator(Discriminator):
         select: see `Discriminator`.
 
     Raises:
-        ValueError: the features are not those of the shape.
+        ValueError: the features are not those of the shape, or a side has less than 4 voxels.
     """
 
     def __init__(
@@ -69,6 +69,9 @@ class ResidualDiscriminator(Discriminator):
         z, a, r = self.shape
         if num_features != 1 + z * a * r:
             raise ValueError(f"{num_features} features are not 1 + {z} x {a} x {r} voxels")
+        # Gradients of oneDNN's convolutions (torch 2.13) wrote beyond their memory on 5 x 4 x 3.
+        if min(self.shape) < 4:
+            raise ValueError(f"pictures of {z} x {a} x {r} voxels are too small; wanted 4 each")
         before = self.channels[0]
         self.first = nn.Sequential(
             nn.Conv3d(1, before, 7, 2, 3, bias=False),
