@@ -11,8 +11,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -25,6 +24,7 @@ from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
 from hepgen.calorimeter.showers import Showers
 from hepgen.io.errors import InputError, MissingFile, OutputExists
+from hepgen.io.whole import WholeFile
 
 __all__ = ["ChallengeWriter"]
 
@@ -34,7 +34,7 @@ CACHE_BYTES = 32_000_000
 MEV = 1000.0
 
 
-class ChallengeWriter:
+class ChallengeWriter(WholeFile):
     """Writes showers piece by piece; use it in a ``with`` statement, which closes or discards it.
 
     Args:
@@ -137,20 +137,6 @@ class ChallengeWriter:
             self._file.close()
         if not self._resume:
             self.partial.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
     def _datasets(self) -> set[str]:
         return set(self._file.keys())

@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from hepgen.calorimeter.tree_names import OWN_BRANCHES
 from hepgen.calorimeter.units import per_gev
 from hepgen.io.columns import Jagged
 from hepgen.io.errors import InputError
+from hepgen.io.whole import WholeFile
 from hepgen.io.write import Kind, TreeWriter
 
 __all__ = ["ShowerTreeWriter"]
@@ -34,7 +34,7 @@ __all__ = ["ShowerTreeWriter"]
 CELLS = ("index", "energy", "layer", "x", "y", "z")
 
 
-class ShowerTreeWriter:
+class ShowerTreeWriter(WholeFile):
     """Writes showers as a TTree or RNTuple; use it in a ``with`` statement.
 
     Branches: ``incident_energy``, ``cell_index``, ``cell_energy``, ``cell_layer`` (its id),
@@ -117,20 +117,6 @@ class ShowerTreeWriter:
     def discard(self) -> None:
         """Give up: nothing of the file stays, and one that was to be replaced stays as it was."""
         self._writer.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
     def _columns(self, showers: Showers) -> dict[str, Any]:
         hits, geometry = hits_of(showers), self.geometry

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -27,6 +26,7 @@ from hepgen.io.schema import Schema
 from hepgen.io.schemas import find
 from hepgen.io.scores import ScoredJets, branch_name, score_matrix
 from hepgen.io.sources import open_source
+from hepgen.io.whole import WholeFile
 from hepgen.io.write import TreeWriter
 
 __all__ = ["METADATA", "FriendWriter"]
@@ -38,7 +38,7 @@ _STEP = "50 MB"
 _ROWS = 100_000
 
 
-class FriendWriter:
+class FriendWriter(WholeFile):
     """Writes the friend tree of one input file while its jets come by, in the order of the file.
 
     Use it in a ``with`` statement. Every entry of the input has a row. Where an entry is a jet, the
@@ -264,20 +264,6 @@ class FriendWriter:
         """Give up: nothing of the output stays."""
         self._source.__exit__(None, None, None)
         self._writer.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 def _one_file(of: PathLike, path: str | os.PathLike[str]) -> FileSpec:

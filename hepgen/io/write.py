@@ -10,8 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import awkward as ak
 import uproot
@@ -19,6 +18,7 @@ import uproot
 from hepgen.io.errors import InputError, MissingName, WrongType
 from hepgen.io.partial import PartialFile
 from hepgen.io.storable import storable
+from hepgen.io.whole import WholeFile
 
 __all__ = ["COMPRESSIONS", "Kind", "TreeWriter", "write"]
 
@@ -78,7 +78,7 @@ def write(
     return Path(path)
 
 
-class TreeWriter:
+class TreeWriter(WholeFile):
     """Writes a tree piece by piece; use it in a ``with`` statement, which closes or discards it.
 
     Pieces are gathered until a basket is worth writing: at least 10 000 rows and about 32 MB, but
@@ -180,20 +180,6 @@ class TreeWriter:
         with contextlib.suppress(OSError):
             self._file.close()
         self._partial.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
     def _check_names(self, piece: Mapping[str, Any]) -> None:
         known = self._types or self._pending[0]

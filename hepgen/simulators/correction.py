@@ -18,7 +18,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self, final
 
 import numpy as np
@@ -26,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hepgen import checkpoint
 from hepgen.calorimeter import Geometry, GeometryError, ShowerError, Showers
 from hepgen.calorimeter.observables import observables
 from hepgen.metrics import Estimate, effective_sample_size
@@ -34,6 +32,7 @@ from hepgen.metrics.generative import separation_power
 from hepgen.paper import Paper
 from hepgen.simulators.classifier_test import Level, classifier_test, features
 from hepgen.simulators.discriminator import Discriminator
+from hepgen.simulators.kept import Kept
 from hepgen.simulators.labelled import Labelled
 from hepgen.simulators.recipes import Recipe, recipe_of
 
@@ -96,7 +95,7 @@ class Closure:
 
 
 @final
-class Correction(nn.Module):
+class Correction(Kept):
     """Weights of generated showers, by classifiers none of which saw the shower it weights.
 
     Showers fall into K folds by what is in them, and each fold has a classifier that was trained on
@@ -308,35 +307,6 @@ class Correction(nn.Module):
             clipped=float((odds > self.greatest).mean()),
             removed=float((odds - self.greatest).clip(0).sum() / odds.sum()),
         )
-
-    def save(self, path: str | Path, *, training: Mapping[str, Any] | None = None) -> None:
-        """Write the correction, whole or not at all.
-
-        Args:
-            path: ``*.safetensors``; `hepgen.load` reads it.
-            training: anything JSON-able worth knowing about the training.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        checkpoint.save(self, path, training=training)
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> Self:
-        """Read a correction.
-
-        Args:
-            path: what ``save`` wrote.
-            device: where to put it.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is damaged, or holds something else.
-        """
-        model = checkpoint.load(path, device=device)
-        if not isinstance(model, cls):
-            raise checkpoint.CheckpointError(f"{path} holds {type(model).__name__}, no Correction")
-        return model
 
 
 def _weight_of(showers: Showers) -> Floats:

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from hepgen import checkpoint
 from hepgen.arguments import kept_arguments
 from hepgen.calorimeter import Geometry, GeometryError, ShowerError, Showers
 from hepgen.paper import Paper
 from hepgen.simulators.batches import ShowerBatch, ShowerBatches, ShowerSource
 from hepgen.simulators.conditions import Conditions
 from hepgen.simulators.incident import Incident
+from hepgen.simulators.kept import Kept
 from hepgen.simulators.stages import fit_stages
 from hepgen.training import History
 from hepgen.training.randomness import seed_of
@@ -29,7 +29,7 @@ from hepgen.training.randomness import seed_of
 __all__ = ["Simulator"]
 
 
-class Simulator(nn.Module, ABC):
+class Simulator(Kept, ABC):
     """Showers of a calorimeter, given the particles that hit it.
 
     A simulator is a final subclass with ``__init__(self, geometry, conditions, *, ...)``, whose
@@ -353,34 +353,3 @@ class Simulator(nn.Module, ABC):
             raise GeometryError(
                 f"{type(self).__name__} is for {self.geometry}, the showers are in {geometry}"
             )
-
-    def save(self, path: str | Path, *, training: Mapping[str, Any] | None = None) -> None:
-        """Write the simulator, whole or not at all.
-
-        Args:
-            path: ``*.safetensors``; `hepgen.load` reads it.
-            training: anything JSON-able worth knowing about the training.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        checkpoint.save(self, path, training=training)
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> Self:
-        """Read a simulator.
-
-        Args:
-            path: what ``save`` wrote.
-            device: where to put it.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is damaged, or holds something else.
-        """
-        model = checkpoint.load(path, device=device)
-        if not isinstance(model, cls):
-            raise checkpoint.CheckpointError(
-                f"{path} holds {type(model).__name__}, wanted {cls.__name__}"
-            )
-        return model

@@ -147,7 +147,9 @@ def test_a_correction_comes_back_from_its_file(correction: Correction, tmp_path:
         np.testing.assert_array_equal(again.weights(showers), correction.weights(showers))
     network = DenseDiscriminator(3)
     checkpoint.save(network, tmp_path / "network.safetensors")
-    with pytest.raises(checkpoint.CheckpointError, match="holds DenseDiscriminator, no Correction"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="holds DenseDiscriminator, wanted Correction"
+    ):
         Correction.load(tmp_path / "network.safetensors")
 
 
