@@ -233,7 +233,7 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
 
 
 def _conditions(showers: Any) -> Conditions:
-    """Of a sample; of one in files, from all of it without its voxels."""
+    """Of a sample; of one in files, from all of it, piece by piece."""
     if isinstance(showers, Showers):
         return Conditions.of(showers)
     firsts = range(0, len(showers), 8192)
