@@ -32,7 +32,7 @@ from hepgen.calorimeter import Showers
 from hepgen.io.errors import MissingName, WrongType
 from hepgen.pipeline_folder import told_in
 from hepgen.pipeline_keys import check_pipeline, read_yaml
-from hepgen.shower_sample import ShowerSample
+from hepgen.shower_sample import ShowerParts, ShowerSample
 from hepgen.simulators import Conditions, Simulator
 from hepgen.training import fit
 
@@ -205,7 +205,7 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
     cls = find_simulator(pipeline.model)
     with torch.random.fork_rng():
         torch.manual_seed(pipeline.seed)
-        simulator = cls(parts.train.geometry, _conditions(parts.train), **pipeline.arguments)
+        simulator = cls(parts.train.geometry, _range_of(pipeline, parts), **pipeline.arguments)
     count = sum(p.numel() for p in simulator.parameters())
     say(f"{pipeline.model}: {count:,} parameters, {simulator.geometry}; run in {folder}")
     with told_in(folder, pipeline.resolved):
@@ -230,6 +230,15 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
         say(f"next: hepgen evaluate {generated} --reference {test} -o {folder / 'evaluation'}")
     say(f"next: hepgen generate {folder / 'model.safetensors'} -n 10000 -o showers.root")
     return folder
+
+
+def _range_of(pipeline: ShowerPipeline, parts: ShowerParts) -> Conditions:
+    """Of all showers of the sample: those that were held back are of the same law."""
+    held_out = [parts.validation]
+    if pipeline.sample.test_files is None:
+        held_out.append(parts.test)
+    some = [parts.train, *(part for part in held_out if part is not None)]
+    return Conditions.joined([_conditions(part) for part in some])
 
 
 def _conditions(showers: Any) -> Conditions:

@@ -238,9 +238,14 @@ def test_a_part_of_hepgen_that_is_missing_is_named(
     simulators: types.ModuleType, net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(net, tmp_path / "net.safetensors")
-    monkeypatch.delitem(sys.modules, "hepgen.simulators")
-    with pytest.raises(CheckpointError, match=r"needs hepgen\.simulators, which this hepgen"):
-        load(tmp_path / "net.safetensors")
+    monkeypatch.setattr(checkpoint, "PACKAGES", (*checkpoint.PACKAGES, "calorimetry"))
+
+    def move(header: dict[str, Any]) -> None:
+        header["package"] = "calorimetry"
+
+    path = changed(tmp_path / "net.safetensors", move)
+    with pytest.raises(CheckpointError, match=r"needs hepgen\.calorimetry, which this hepgen"):
+        load(path)
 
 
 def test_weights_that_do_not_fit_are_named(
