@@ -45,9 +45,9 @@ GRAD_LEFT, GRAD_WIDTH, GRAD_BOTTOM, GRAD_HEIGHT = 25 * LANES, 26 * LANES, 27 * L
 MEAN, OTHER_MEAN, GIVEN = 29 * LANES, 30 * LANES, 31 * LANES
 ROWS = 32
 
-# No fast arithmetic, not even contraction: whether a product and a sum become one depends on what is
-# inlined, which is not the same where kernels are compiled and where they come from the cache. The
-# bits of a sample would be others in the first process than in the next.
+# No fast arithmetic, not even contraction: whether a product and a sum become one depends on what
+# is inlined, which is not the same where kernels are compiled and where they come from the cache.
+# The bits of a sample would be others in the first process than in the next.
 OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
