@@ -117,7 +117,7 @@ def _simulate(folder: Path, entries: int | None, seed: int, console: Console) ->
     )
     console.rule("Ten thousand more of its showers, as a ROOT tree")
     model = folder / "model.safetensors"
-    console.print(generate(model, 10_000, "1:100", output=folder / "showers.root", seed=seed))
+    console.print(generate(model, 10_000, output=folder / "showers.root", seed=seed))
     console.rule("How far its showers are from those of Geant4")
     found = evaluate_showers(
         folder / "generated.hdf5",
