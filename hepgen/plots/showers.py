@@ -291,6 +291,11 @@ def _against_energy(ax: Axes, bins: Mapping[str, EnergyBins], what: str) -> list
             )
         )
     ax.set_xscale("log")
+    # All of the bins, of which the points are the middles: fewer decades have crowded labels.
+    ax.set_xlim(
+        min(found.edges[0] for found in bins.values()),
+        max(found.edges[-1] for found in bins.values()),
+    )
     ax.set_xlabel("Incident energy [GeV]")
     ax.legend()
     return artists
