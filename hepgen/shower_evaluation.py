@@ -122,7 +122,7 @@ def evaluate_showers(
         tell("distances")
         found = distances(right, left, read.get("other"), seed=seed)
         tell("response and resolution")
-        binned = energy_bins(right, left, edges, seed=seed)
+        binned = energy_bins(right, left, edges)
         if "train" in read:
             tell("nearest training showers")
             found |= memorised(read["train"], right, left, seed=seed)

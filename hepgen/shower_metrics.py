@@ -231,7 +231,7 @@ def classifier_tests(
 
 
 def energy_bins(
-    reference: Showers, generated: Showers, edges: Floats | None = None, *, seed: int = 0
+    reference: Showers, generated: Showers, edges: Floats | None = None
 ) -> dict[str, EnergyBins]:
     """Response and resolution of both samples, in the same bins.
 
@@ -239,7 +239,6 @@ def energy_bins(
         reference: true showers.
         generated: of a simulator.
         edges: in GeV; about four in the range of the reference if not given.
-        seed: not used; response and resolution are counted.
 
     Returns:
         "reference" and "generated" -> bins.

@@ -166,7 +166,7 @@ def shower_parser() -> ArgumentParser:
     own = {n: p for n, p in inspect.signature(fit).parameters.items() if n not in filled}
     for name, parameter in own.items():
         # None is what the simulator's own recipe says.
-        kind = str if name in ("optimizer", "schedule") else _evaluated(name, parameter)
+        kind = str if name in ("optimizer", "schedule") else _evaluated(name)
         told = f"see hepgen.fit ({parameter.default!r} there); else as the simulator's recipe says"
         parser.add_argument(f"--fit.{name}", type=kind | None, default=None, help=told)
     turned = "turn showers about the axis, where the calorimeter is symmetric"
@@ -249,7 +249,7 @@ def _conditions(showers: Any) -> Conditions:
     return Conditions.joined([Conditions.of(showers[a : a + 8192]) for a in firsts])
 
 
-def _evaluated(name: str, parameter: inspect.Parameter) -> Any:
+def _evaluated(name: str) -> Any:
     """The type of an argument of the trainer, which stands there as text."""
     import typing
 

@@ -136,7 +136,7 @@ class Conditions:
         given = {name: np.asarray(v) for name, v in (conditions or {}).items()}
         self._check_names(given)
         low, high = self.energy_range
-        _warn_outside(energy, (low, high), (1e-2 * low, 1e-2 * high), "incident energies", " GeV")
+        _warn_outside(energy, (low, high), (1e-3 * low, 1e-3 * high), "incident energies", " GeV")
         columns = [_scaled(np.log(energy), math.log(low), math.log(high))]
         for name, (a, b) in self.ranges.items():
             values = given[name].astype(np.float64)
@@ -146,7 +146,7 @@ class Conditions:
             if name in CYCLIC:
                 columns += [np.cos(values), np.sin(values)]
                 continue
-            slack = 1e-2 * (b - a) or 1e-6 * abs(a)
+            slack = 1e-3 * (b - a) or 1e-6 * abs(a)
             _warn_outside(values, (a, b), (slack, slack), name, "")
             columns.append(_scaled(values, a, b))
         for name, labels in self.categories.items():
@@ -238,7 +238,7 @@ def _warn_outside(
     what: str,
     unit: str,
 ) -> None:
-    # A hundredth is no extrapolation: the ends of a sample are no nearer to those of its law.
+    # Sums and units of files round; a thousandth is no extrapolation.
     low, high = span
     outside = (values < low - slack[0]) | (values > high + slack[1])
     if outside.any():
