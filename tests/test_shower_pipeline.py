@@ -66,6 +66,20 @@ def test_shipped_pipelines_name_what_exists(path):
         find_simulator(found.model).of(parts.train, **found.arguments)
 
 
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+def test_shipped_pipelines_train_as_they_say(path):
+    """Small networks and samples, one epoch; schedules, optimisers and precision as in the file."""
+    found = read_shower_pipeline([str(path)])
+    options = {**found.options, "epochs": 1, "batch_size": 32}
+    options["stages"] = {
+        stage: {**one, **{name: options[name] for name in ("epochs", "batch_size") if name in one}}
+        for stage, one in options.get("stages", {}).items()
+    }
+    simulator = find_simulator(found.model).of(made(60), **SIZES[found.model])
+    for history in simulator.fit(made(60), progress=False, **options).values():
+        assert np.isfinite(history["train_loss"]).all()
+
+
 @pytest.mark.parametrize("particle", ["photons", "pions"])
 def test_published_recipes_are_those_of_their_pipelines(particle):
     here = Path(__file__).resolve().parents[1] / "pipelines"

@@ -132,7 +132,7 @@ def _fit_each(
     histories = {}
     for name, module in modules.items():
         own = getattr(module, "defaults", {})
-        chosen = {**simulator.defaults, **own, **settings, **stages.get(name, {})}
+        chosen = _layered(simulator.defaults, own, settings, stages.get(name, {}))
         batch_size = chosen.pop("batch_size", 256)
         turned = chosen.pop("augment", augment)
         single = len(modules) == 1
@@ -155,6 +155,16 @@ def _fit_each(
         output.mkdir(parents=True, exist_ok=True)
         checkpoint.save(simulator, output / "model.safetensors")
     return histories
+
+
+def _layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the trainer: later layers win; another schedule drops options of the last."""
+    found: dict[str, Any] = {}
+    for layer in layers:
+        if "schedule" in layer and layer["schedule"] != found.get("schedule"):
+            found.pop("schedule_options", None)
+        found |= layer
+    return found
 
 
 def _split(
