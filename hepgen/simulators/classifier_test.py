@@ -34,6 +34,8 @@ LEVELS = ("high", "low", "low-normalised", "resnet")
 FOLDS = 5
 # In each fold of each sample.
 FEWEST = 10
+# Streams of random numbers besides those of the folds.
+CUTTING, HALVING = 1001, 1002
 
 
 @dataclass(frozen=True)
@@ -103,21 +105,21 @@ def classifier_test(
     """Train classifiers on two samples and tell how well they do.
 
     Of each sample 60 % train, 20 % choose the epoch and calibrate, 20 % test; each seed tests on
-    another fifth, so that five seeds have tested all showers. The longer sample is cut to the
-    length of the other.
+    another fifth, so that five seeds have tested all showers. Of the longer sample as many as the
+    other has are taken, see `cut_alike`.
 
     Args:
         reference: showers of the full simulation that the simulator was not trained on.
         generated: of the simulator, at incident energies of the same distribution. Weights of
-            either sample count.
+            either sample count. Both are cut at the threshold of the reference.
         level: "high", "low", "low-normalised" as the challenge defines features, or "resnet", a
             residual network that looks at the voxels of a calorimeter whose layers are all divided
             alike.
         recipe: "quick", "challenge" (published, for GPUs), "resnet", or one of one's own; "quick"
             if not given, "resnet" for the level of that name.
         seeds: number of trainings.
-        floor: also test two halves of the reference against each other.
-        seed: decides splits and trainings.
+        floor: also test two halves of the reference, drawn at random, against each other.
+        seed: decides choices, splits and trainings.
         progress: show a bar.
         **more: arguments of `hepgen.fit` in place of those of the recipe.
 
@@ -137,7 +139,8 @@ def classifier_test(
     if size < FOLDS * FEWEST:
         raise ShowerError(f"{size} showers are too few for a classifier, wanted {FOLDS * FEWEST}")
     chosen = recipe_of(recipe or ("resnet" if level == "resnet" else "quick"))
-    samples = [generated[:size], reference[:size]]
+    # Into one geometry, as voxels below its threshold count as empty.
+    samples = cut_alike([generated.into(reference.geometry), reference], seed)
     inputs = [features(sample, level) for sample in samples]
     weights = [np.ones(size) if s.weight is None else s.weight for s in samples]
     found = []
@@ -158,7 +161,8 @@ def classifier_test(
     aucs, jsds = tuple(one[0] for one in found), tuple(one[1] for one in found)
     lowest: dict[str, float | None] = {"auc": None, "jsd": None}
     if floor:
-        halves = [reference[: size // 2], reference[size // 2 : 2 * (size // 2)]]
+        order = np.random.default_rng([seed, HALVING]).permutation(len(reference))[:size]
+        halves = [reference[np.sort(order[i::2][: size // 2])] for i in (0, 1)]
         real = classifier_test(
             *halves, level=level, recipe=chosen, seeds=seeds, seed=seed, progress=progress, **more
         )
@@ -172,6 +176,37 @@ def classifier_test(
         (len(split[0]), len(split[1]), len(split[2])),
         *(np.concatenate([one[i] for one in found]) for i in (2, 3, 4)),
     )
+
+
+def cut_alike(samples: Sequence[Showers], seed: int) -> list[Showers]:
+    """Samples cut to the length of the shortest.
+
+    Files of the field are sorted by energy, so what stays is drawn at random; but where the first
+    showers of a longer sample are of the same particles as those of the shortest, they stay.
+
+    Args:
+        samples: some.
+        seed: of the choice.
+
+    Returns:
+        The samples, in their order.
+    """
+    shortest = min(samples, key=len)
+    size, found = len(shortest), []
+    for number, one in enumerate(samples):
+        if len(one) > size:
+            rows = np.random.default_rng([seed, CUTTING, number]).permutation(len(one))[:size]
+            one = one[:size] if _same_particles(one[:size], shortest) else one[np.sort(rows)]
+        found.append(one)
+    return found
+
+
+def _same_particles(first: Showers, second: Showers) -> bool:
+    """Whether shower i of both is of a particle of the same energy and conditions."""
+    names = set(first.conditions) & set(second.conditions)
+    pairs = [(first.incident_energy, second.incident_energy)]
+    pairs += [(first.conditions[name], second.conditions[name]) for name in names]
+    return all(np.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in pairs)
 
 
 def features(showers: Showers, level: Level) -> NDArray[np.floating[Any]]:

@@ -23,6 +23,7 @@ from hepgen.simulators.classifier_test import (
     FEWEST,
     FOLDS,
     Level,
+    cut_alike,
     features,
     labelled,
     mean_over_seeds,
@@ -68,7 +69,8 @@ def log_posterior(
 
     Args:
         reference: showers of the full simulation; none of them is trained on.
-        generated: name -> showers of each of M generators.
+        generated: name -> showers of each of M generators, of particles of the same distribution;
+            of longer samples as many as of the shortest are taken, see `cut_alike`.
         level: see `classifier_test`.
         recipe: likewise.
         seeds: likewise.
@@ -94,8 +96,9 @@ def log_posterior(
     if size < FOLDS * FEWEST or seeds < 1:
         raise ShowerError(f"{size} showers and {seeds} seeds: wanted {FOLDS * FEWEST} and 1")
     chosen = recipe_of(recipe or ("resnet" if level == "resnet" else "quick"))
-    inputs = [features(sample[:size], level) for sample in samples]
-    weights = [np.ones(size) if s.weight is None else s.weight[:size] for s in samples]
+    samples = cut_alike([sample.into(reference.geometry) for sample in samples], seed)
+    inputs = [features(sample, level) for sample in samples]
+    weights = [np.ones(size) if s.weight is None else s.weight for s in samples]
     asked = features(reference, level)
     trust = np.ones(len(asked)) if reference.weight is None else reference.weight
     rows: dict[str, list[Estimate]] = {f"{what} {n}": [] for what in "ro" for n in names}

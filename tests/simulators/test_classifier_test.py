@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from hepgen.calorimeter import Geometry, GeometryError, Layer, ShowerError, Showers
-from hepgen.simulators.classifier_test import ClassifierTest, Level, classifier_test
+from hepgen.simulators.classifier_test import ClassifierTest, Level, classifier_test, cut_alike
 from hepgen.simulators.log_posterior import LogPosterior, log_posterior
 from tests.simulators.gaussian_showers import GEOMETRY, LAYERS, WIDTH, gaussian_showers, log_ratio
 
@@ -108,6 +109,41 @@ def test_energies_in_pairs_do_not_mislead_a_network_that_learns_them_by_heart() 
     ]
     found = classifier_test(*pair, seeds=5, epochs=30, patience=None)
     assert found.auc.value == pytest.approx(0.5, abs=3 * found.auc.error)
+
+
+def of_energies(energy: np.ndarray, seed: int) -> Showers:
+    share = np.random.default_rng(seed).dirichlet([9] * LAYERS, len(energy))
+    return Showers(GEOMETRY, energy, energy[:, None] * share)
+
+
+def test_the_longer_sample_may_be_sorted_by_energy_as_files_are() -> None:
+    energy = np.exp(np.random.default_rng(0).uniform(0, 4, 900))
+    reference = of_energies(np.sort(energy), 1)
+    found = classifier_test(reference, of_energies(energy[:300], 2), seeds=2, floor=True, **FAST)
+    # The first third of a sorted file are of other energies: an area of 0.8, and a floor of 1.
+    assert found.auc.value == pytest.approx(0.5, abs=3 * found.auc.error)
+    assert found.auc.floor == pytest.approx(0.5, abs=3 * found.auc.error)
+    generators = {"short": of_energies(energy[:300], 3), "sorted": of_energies(np.sort(energy), 4)}
+    alike = log_posterior(of_energies(energy[:300], 5), generators, seeds=2, **FAST)
+    for one in alike.own.values():
+        assert one.value == pytest.approx(alike.uniform, abs=0.05)
+
+
+def test_showers_of_the_same_particles_stay_together_when_a_sample_is_cut() -> None:
+    energy = np.exp(np.random.default_rng(0).uniform(0, 4, 90))
+    long, short = of_energies(energy, 1), of_energies(energy[:30], 2)
+    first, second = cut_alike([long, short], seed=0)
+    assert first.incident_energy.tolist() == second.incident_energy.tolist()
+    drawn, _ = cut_alike([long, of_energies(np.flip(energy)[:30], 2)], seed=0)
+    assert len(set(drawn.incident_energy)) == 30
+    assert drawn.incident_energy.tolist() != energy[:30].tolist()
+
+
+def test_both_samples_are_cut_at_the_threshold_of_the_reference() -> None:
+    reference = gaussian_showers(300, seed=1)
+    other = replace(reference, geometry=replace(GEOMETRY, threshold=3.0))
+    found = classifier_test(reference, other, seeds=1, **FAST)
+    assert found.auc.value == pytest.approx(0.5, abs=1e-3)
 
 
 def test_the_closer_generator_has_the_higher_posterior() -> None:
