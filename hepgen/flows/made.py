@@ -176,7 +176,7 @@ class MADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Of data (B, D) and context (B, C) the parameters (B, D, M)."""
         seen = self.inputs(x, range(self.dimension))
-        told = self.checked(context, len(x))
+        told = self.checked(context, x.shape[0])
         if told is not None and self.beside is None:
             seen = torch.cat([told, seen], dim=1)
         first, *rest = self.layers
@@ -249,7 +249,7 @@ class Recursion:
     def __init__(self, made: MADE, like: Tensor, context: Tensor | None = None) -> None:
         self.made, self.known = made, 0
         self.in_place = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        rows = len(like)
+        rows = like.shape[0]
         self.linears = [*cast(list[MaskedLinear], made.layers), made.last]
         first = self.linears[0]
         # In the order in which the inputs become known, which a later unit's columns are a part of.

@@ -272,6 +272,11 @@ class CaloINN(Simulator):
         """
         return -batch.mean(self.log_prob(batch))
 
+    @property
+    def noise_width(self) -> int:
+        """V + L: Gaussian numbers that a shower is made of, for its voxels and its ratios."""
+        return self.geometry.num_voxels + self.geometry.num_layers
+
     def generate(
         self, incident_energy: Tensor, context: Tensor, generator: torch.Generator
     ) -> Tensor:
@@ -282,16 +287,25 @@ class CaloINN(Simulator):
             context: likewise.
             generator: likewise.
         """
-        size = self.geometry.num_voxels + self.geometry.num_layers
-        noise = torch.randn(len(context), size, generator=generator).to(context)
+        noise = torch.randn(len(context), self.noise_width, generator=generator).to(context)
         # Spline parameters of more showers would not stay in the cache of a CPU.
         rows = ROWS if noise.device.type == "cpu" else max(len(noise), 1)
         pieces = zip(
             *(torch.split(t, rows) for t in (noise, incident_energy, context)), strict=True
         )
-        return torch.cat([self._generate(*piece) for piece in pieces])
+        return torch.cat([self.from_noise(*piece) for piece in pieces])
 
-    def _generate(self, noise: Tensor, incident_energy: Tensor, context: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, incident_energy: Tensor, context: Tensor) -> Tensor:
+        """Voxels as a function of Gaussian numbers: operations of torch, no randomness.
+
+        Args:
+            noise: standard normal, shape (B, ``noise_width``): for each voxel, then for each ratio.
+            incident_energy: in GeV, shape (B,).
+            context: shape (B, C).
+
+        Returns:
+            Energies in GeV, shape (B, V).
+        """
         voxels = self.geometry.num_voxels
         if self.energies is None:
             both = self.shapes.transform.inverse(noise, context)[0]

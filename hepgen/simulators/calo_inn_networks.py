@@ -167,7 +167,7 @@ class LayerCoupling(Transform):  # type: ignore[misc] # nflows has no annotation
         chosen = self._layers_first(x.index_select(1, self.mapped)).contiguous()  # (L, B, T)
         parameters = parameters.view(*chosen.shape, self.element.num_parameters).to(x.dtype)
         y, log_slope = self.element(chosen, parameters, inverse=inverse)
-        y = y.transpose(0, 1).reshape(len(x), -1)
+        y = y.transpose(0, 1).reshape(x.shape[0], -1)
         return x.index_copy(1, self.mapped, y), log_slope.sum((0, 2))
 
     def _of_kept(self, kept: Tensor, context: Tensor) -> Tensor:
@@ -179,14 +179,14 @@ class LayerCoupling(Transform):  # type: ignore[misc] # nflows has no annotation
             around = functional.pad(voxels, (0, 0, 0, 0, 1, 1))
             parts = [around[:-2], voxels, around[2:], *parts]
         first = torch.bmm(torch.cat(parts, dim=2), self.into)  # (L, B, W)
-        told = first.relu().transpose(0, 1).reshape(len(kept), -1)
+        told = first.relu().transpose(0, 1).reshape(kept.shape[0], -1)
         between = cast(Tensor, self.between(torch.cat([told, context], dim=1)))
         second = (first + self._layers_first(between)).relu()
         return torch.bmm(torch.cat([second, torch.ones_like(own)], dim=2), self.out)
 
     def _layers_first(self, x: Tensor) -> Tensor:
         """(L, B, F) of (B, L F)."""
-        return x.view(len(x), self.layers, -1).transpose(0, 1)
+        return x.view(x.shape[0], self.layers, -1).transpose(0, 1)
 
 
 def alike(geometry: Geometry, mask: Mask) -> bool:

@@ -19,6 +19,7 @@ from hepgen.simulators.calo_inn_networks import (
     halves,
     halves_of_layers,
 )
+from hepgen.simulators.par04_export import Par04Model, export_par04
 from tests.simulators.samples import IRREGULAR, REGULAR, made
 
 ONE_TO_100 = Conditions((1.0, 100.0))
@@ -255,3 +256,52 @@ def test_showers_of_6480_voxels_take_few_milliseconds():
             taken.append(time.thread_time() - start)
     # Measured: 2 ms of one core, and 60 ms for the challenge's CaloINN; ours should stay below 5.
     assert min(taken) / 100 < 0.005
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_showers_are_a_function_of_gaussian_numbers(joint):
+    showers = made(64)
+    simulator = CaloINN.of(showers, joint=joint, num_blocks=2, hidden=8, width=4, energy_hidden=16)
+    simulator.prepare(showers)
+    shaken(simulator, 0.05)
+    # More than are made at a time.
+    energy = torch.full((150,), 20.0)
+    context = torch.from_numpy(simulator.conditions.encode(energy.numpy()))
+    noise = torch.randn(150, simulator.noise_width, generator=torch.Generator().manual_seed(4))
+    assert simulator.noise_width == 48 + 4
+    with torch.inference_mode():
+        drawn = simulator.generate(energy, context, torch.Generator().manual_seed(4))
+        whole = simulator.from_noise(noise, energy, context)
+        changed = simulator.from_noise(noise.roll(1, 0), energy, context)
+    assert whole.sum() > 0
+    # Products of matrices of other sizes round differently, and a voxel at the threshold may be
+    # lost by that.
+    near = torch.isclose(drawn, whole, rtol=1e-3, atol=1e-6)
+    assert near.float().mean() > 0.999
+    assert not torch.isclose(changed, whole, rtol=1e-3, atol=1e-6).all()
+
+
+def test_generation_traces_into_onnx_whatever_the_batch(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs hepgen[onnx]")
+    pytest.importorskip("onnxscript", reason="needs hepgen[onnx]")
+    geometry = Geometry(tuple(Layer((0, 2, 4), 4, i, i + 0.5) for i in range(2)), threshold=1e-3)
+    showers = made(64, geometry)
+    simulator = CaloINN.of(showers, num_blocks=2, hidden=8, width=4, energy_hidden=8)
+    simulator.prepare(showers)
+    shaken(simulator, 0.05)
+    export_par04(simulator, tmp_path / "a.onnx", dynamic=True)
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"))
+    model = Par04Model(simulator).eval()
+    hits = 0
+    for rows in (1, 5):
+        generator = torch.Generator().manual_seed(rows)
+        vector = torch.randn(rows, simulator.noise_width + 4, generator=generator)
+        vector[:, -4:] = torch.tensor([20_000 / 1_024_000, 1.0, 0.0, 1.0])
+        with torch.inference_mode():
+            wanted = model(vector).numpy()
+        (name,) = [one.name for one in session.get_inputs()]
+        found = session.run(None, {name: vector.numpy()})[0]
+        # Of the incident energy; a spline of steep slopes carries the last bits of float32 so far.
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=2e-5)
+        hits += int((found > 0).sum())
+    assert hits > 0
