@@ -7,7 +7,9 @@ missed a peak. Whether they agree tells
 .. math:: \chi^2 = \frac{K - 1}{K} \sum_k \frac{(I_k - I)^2}{V_k}, \qquad
    V_k = \sigma_k^2 (1 - 2 N_k / N) + \sum_j (N_j / N)^2 \sigma_j^2
 
-with K - 1 degrees of freedom; with equal errors it is :math:`\sum (I_k - I)^2 / \sigma^2`.
+with K - 1 degrees of freedom; with equal errors it is :math:`\sum (I_k - I)^2 / \sigma^2`. The
+errors are estimates themselves, of sixteen nets for instance, so how likely a :math:`\chi^2` is
+follows from an F distribution (B. L. Welch, Biometrika 38 (1951) 330; of two batches Student's t).
 
 Shapes: N kept points, D dimensions, M values of a vector integrand.
 """
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import hist
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from hepgen.integration.domain import Domain
 from hepgen.integration.evaluator import Evaluator
@@ -70,6 +73,8 @@ class Batch:
         covariance: shape (M, M).
         sampler: which sampler drew it.
         final: whether it counts for the result; the others taught the samplers.
+        freedom: degrees of freedom of the errors, shape (M,); None where they are not known and
+            taken as infinite.
     """
 
     calls: int
@@ -77,6 +82,7 @@ class Batch:
     covariance: Array
     sampler: str
     final: bool
+    freedom: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,30 @@ class Integral:
     @cached_property
     def chi2(self) -> float:
         """Disagreement of the batches; of a vector that of its worst component."""
+        return float(self._chi2s.max()) if self.dof else 0.0
+
+    @cached_property
+    def agreement(self) -> float:
+        """Probability that batches that agree give such a chi2 or a larger one.
+
+        Of a vector the smallest of its components', times their number. One for a single batch.
+        """
         if not self.dof:
-            return 0.0
+            return 1.0
+        variances = np.stack([np.diag(batch.covariance) for batch in self.final])  # (K, M)
+        unknown = np.full(len(self.vector), np.inf)
+        freedom = np.stack([unknown if b.freedom is None else b.freedom for b in self.final])
+        # Welch's denominator; batches without an error have no say in it.
+        precision = 1 / np.where(variances > 0, variances, np.inf)
+        share = precision / np.maximum(precision.sum(0), np.finfo(float).tiny)
+        inverse = (3 * (1 - share) ** 2 / freedom).sum(0) / (len(self.final) ** 2 - 1)
+        # 1e9 degrees of freedom are as good as infinitely many.
+        chances = special.fdtrc(self.dof, 1 / np.maximum(inverse, 1e-9), self._chi2s / self.dof)
+        return min(float(chances.min()) * len(chances), 1.0)
+
+    @cached_property
+    def _chi2s(self) -> Array:
+        """Of each component, shape (M,)."""
         values = np.stack([batch.integral for batch in self.final])  # (K, M)
         variances = np.stack([np.diag(batch.covariance) for batch in self.final])
         share = np.array([[batch.calls / self.final_calls] for batch in self.final])
@@ -192,8 +220,8 @@ class Integral:
         # Where all weights are equal, batches differ by rounding alone.
         variances += (ROUNDING * self.vector) ** 2
         pulls = np.where(variances > 0, (values - self.vector) ** 2, 0.0)
-        total = (pulls / np.where(variances > 0, variances, 1)).sum(0).max()
-        return float(total * self.dof / (self.dof + 1))
+        total = (pulls / np.where(variances > 0, variances, 1)).sum(0)
+        return np.asarray(total * self.dof / (self.dof + 1))
 
     @cached_property
     def weights(self) -> Array:
@@ -327,35 +355,9 @@ def _doubts(result: Integral) -> list[str]:
         found.append(f"only {result.effective_sample_size:.0f} effective points; {cure}")
     if result.largest_weight_share > LARGEST_SHARE:
         found.append(f"one point carries {result.largest_weight_share:.0%} of the integral; {cure}")
-    # The worst of several values is worse by chance.
-    chance = min(chi2_probability(result.chi2, result.dof) * len(result.vector), 1.0)
-    if chance < LEAST_AGREEMENT:
+    if result.agreement < LEAST_AGREEMENT:
         text = f"the batches disagree: chi2/dof {result.chi2:.1f}/{result.dof}, a chance of "
-        found.append(text + f"{chance:.1g}; the error is too small")
+        found.append(text + f"{result.agreement:.1g}; the error is too small")
     if result.non_finite_points:
         found.append(f"{result.non_finite_points:,} points were NaN or infinite and count as zero")
     return found
-
-
-def chi2_probability(chi2: float, dof: int) -> float:
-    r"""Probability that chi2 exceeds a value.
-
-    By the recursion :math:`Q(a + 1, x) = Q(a, x) + x^a e^{-x} / \Gamma(a + 1)` with a = dof / 2 and
-    x = chi2 / 2, from a = 1/2 or 1.
-
-    Args:
-        chi2: the value.
-        dof: degrees of freedom; without any the probability is one.
-
-    Returns:
-        The probability.
-    """
-    if dof < 1 or chi2 <= 0:
-        return 1.0
-    x = chi2 / 2
-    shape = 0.5 if dof % 2 else 1.0
-    total = math.erfc(math.sqrt(x)) if dof % 2 else math.exp(-x)
-    while shape < dof / 2:
-        total += math.exp(shape * math.log(x) - x - math.lgamma(shape + 1))
-        shape += 1
-    return min(total, 1.0)

@@ -207,8 +207,8 @@ class _Run:
         seconds = self.evaluator.seconds
         found = self.evaluator(draw.x, with_observables=wanted)
         cost = (self.evaluator.seconds - seconds) / max(len(draw), 1)
-        integral, covariance = draw.estimate(found.values)
-        batch = Batch(len(draw), integral, covariance, stage.sampler, stage.final)
+        integral, covariance, freedom = draw.freedom(found.values)
+        batch = Batch(len(draw), integral, covariance, stage.sampler, stage.final, freedom)
         self.batches.append(batch)
         self.budget.spent += len(draw)
         # The first call may compile the integrand, or import what it needs.

@@ -68,6 +68,41 @@ class Draw:
         Returns:
             The integrals (M,) and their covariance (M, M).
         """
+        integral, off = self._spread(values)
+        return integral, off.T @ off
+
+    def freedom(self, values: Array) -> tuple[Array, Array, Array]:
+        r"""Integral, its covariance, and how many degrees of freedom its errors have.
+
+        The more unequal the units, the fewer: a variance :math:`V = \sum_h V_h` over strata of
+        :math:`n_h` units has about :math:`V^2 / \sum_h V_h^2 / (n_h - 1)` (F. E. Satterthwaite,
+        Biometrics Bull. 2 (1946) 110), where the sum is taken from the fourth powers of what the
+        units deviate by, which tells of heavy tails within a stratum too.
+
+        Args:
+            values: of the integrand at the points, shape (B, M).
+
+        Returns:
+            The integrals (M,), their covariance (M, M), and degrees of freedom (M,): infinite for
+            an error of zero, at most units less strata else.
+        """
+        integral, off = self._spread(values)
+        if self.stratum is None:
+            size = np.full(len(off), float(len(off)))
+        else:
+            size = np.bincount(self.stratum)[self.stratum].astype(float)
+        largest = np.abs(off).max(0)
+        # Fourth powers of small numbers would be none.
+        squares = (off / np.where(largest > 0, largest, 1)) ** 2
+        # Of normal numbers the sum of fourth powers is 3 (n - 1) / n times V^2 / (n - 1).
+        fourth = (size / (3 * (size - 1))) @ squares**2
+        strata = (1 / size).sum()
+        found = squares.sum(0) ** 2 / np.where(largest > 0, fourth, 1)
+        found = np.where(largest > 0, np.minimum(found, len(off) - strata), np.inf)
+        return integral, off.T @ off, found
+
+    def _spread(self, values: Array) -> tuple[Array, Array]:
+        """Integral (M,), and by how much each unit is off the mean of its stratum, (U, M)."""
         totals = values * self.measure[:, None]  # (B, M)
         if self.unit is not None:
             count = self.units
@@ -76,10 +111,9 @@ class Draw:
             )  # (U, M)
         integral: Array = totals.sum(0)
         if self.stratum is None:
-            off = (totals - totals.mean(0)) * np.sqrt(len(totals) / (len(totals) - 1))
-        else:
-            off = _deviations(totals, self.stratum)
-        return integral, off.T @ off
+            number = len(totals)
+            return integral, (totals - totals.mean(0)) * np.sqrt(number / (number - 1))
+        return integral, _deviations(totals, self.stratum)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

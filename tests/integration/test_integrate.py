@@ -219,13 +219,27 @@ def test_histograms_add_up_to_the_integral() -> None:
     assert len(result.observables["r"]) == len(result.weights)
 
 
-def test_precision_ends_a_run_and_time_does() -> None:
+def test_precision_ends_a_run() -> None:
     result = hepgen.integrate(bump, SQUARE, precision=1e-3, sampler="vegas", seed=SEED)
     assert result.relative_error <= 1e-3
     check(result, BUMP)
-    limited = hepgen.integrate(bump, SQUARE, seconds=0.3, seed=SEED)
-    check(limited, BUMP)
-    assert limited.calls > 1000
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3])
+def test_time_ends_a_run(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that stands still but for the calls, a microsecond each."""
+    now = 0.0
+
+    def timed(x: np.ndarray) -> np.ndarray:
+        nonlocal now
+        now += 1e-6 * len(x)
+        return bump(x)
+
+    monkeypatch.setattr("hepgen.integration.run.time.perf_counter", lambda: now)
+    result = hepgen.integrate(timed, SQUARE, seconds=seconds, seed=SEED)
+    check(result, BUMP)
+    assert result.seconds == pytest.approx(seconds, rel=0.1)
+    assert result.calls == pytest.approx(1e6 * seconds, rel=0.1)
 
 
 def _interrupted(path: Path, after: int, **options: object) -> None:

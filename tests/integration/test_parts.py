@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import hepgen
 from hepgen.integration import Budget, Domain, Sampler, Stage, UnweightedEvents
 from hepgen.integration.evaluator import Evaluated, Evaluator
-from hepgen.integration.integral import Batch, chi2_probability
+from hepgen.integration.integral import Batch
 from hepgen.integration.points import Points
 from hepgen.integration.progress import Progress, make_progress
 from hepgen.integration.saved import SavedStateError, load_state, save_state
@@ -65,13 +64,6 @@ def test_thinned_points_keep_their_weights_and_their_order() -> None:
     again = Points(500, np.random.default_rng(1))
     again.restore(points.state())
     assert (again.arrays()[0] == x).all()
-
-
-@pytest.mark.parametrize("dof", [1, 2, 5, 9, 30])
-def test_the_probability_of_chi2_is_scipys(dof: int) -> None:
-    for chi2 in (0.01, 1.0, 7.5, 40.0):
-        assert chi2_probability(chi2, dof) == pytest.approx(stats.chi2.sf(chi2, dof), rel=1e-10)
-    assert chi2_probability(3.0, 0) == 1
 
 
 def test_progress_is_shown_on_request_only() -> None:
