@@ -200,12 +200,25 @@ def _evaluate(words: list[str]) -> None:
 
 def _compare(words: list[str]) -> None:
     from hepgen.evaluation import compare
+    from hepgen.io.errors import InputError
+    from hepgen.shower_comparison import compare_showers, holds_showers
 
     parser = _parser("compare")
-    parser.add_argument("runs", nargs="+", help="folders that hepgen evaluate wrote")
+    told = "folders that hepgen evaluate wrote, all of scores or all of showers"
+    parser.add_argument("runs", nargs="+", help=told)
     parser.add_argument("-o", "--output", help="folder for the comparison")
     parser.add_function_arguments(compare, skip={"runs", "output"})
-    print(compare(**_arguments(parser, words)))
+    arguments = _arguments(parser, words)
+    of_showers = [run for run in arguments["runs"] if holds_showers(run)]
+    if not of_showers:
+        print(compare(**arguments))
+        return
+    if others := [run for run in arguments["runs"] if run not in of_showers and Path(run).exists()]:
+        raise InputError(
+            f"{of_showers[0]} is an evaluation of showers, {others[0]} is not: "
+            "only runs of one kind can be compared"
+        )
+    print(compare_showers(**arguments))
 
 
 def _convert(words: list[str]) -> None:

@@ -158,7 +158,7 @@ def distances(
         # At random: files of the field are sorted by energy.
         few, many = (_at_random(len(some), seed, i) for i, some in enumerate((x, y)))
         test = generative.permutation_test(x[few], y[many], seed=seed)
-        found["p_value"] = Estimate(test.p_value, 0.0)
+        found["p_value"] = Estimate(test.p_value, test.error)
         balls = generative.precision_recall(
             _log_voxels(reference[few]),
             _log_voxels(generated[many]),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from hepgen import plots
 from hepgen.metrics import generative, resolution_fit, response_in_bins
+from hepgen.plots.shower_spectra import TRUTH, look
 
 
 def axes():
@@ -86,3 +89,43 @@ def test_correlations_curves_and_times_are_drawn():
     for draw in (plots.classifier_curve, plots.generation_time):
         with pytest.raises(ValueError, match="needs"):
             draw(axes(), {})
+
+
+def test_several_simulators_are_drawn_over_one_truth():
+    edges = np.array([0.0, 1.0, 2.0])
+    true, one, two = ([0, 3, 1, 0], [0, 3, 1, 0]), ([0, 1, 1, 0],) * 2, ([0, 4, 0, 0],) * 2
+    axs = Figure().subplots(2, 1)
+    steps = plots.spectra_ratio(*axs, edges, true, {"a": one, "b": two}, ylabel="Share")
+    np.testing.assert_allclose(steps[0].get_data().values, [0.75, 0.25])
+    np.testing.assert_allclose(steps[2].get_data().values, [0.5 / 0.75, 2])
+    np.testing.assert_allclose(steps[4].get_data().values, [1 / 0.75, 0])
+    assert [text.get_text() for text in axs[0].get_legend().get_texts()] == ["Geant4", "a", "b"]
+    # What is beyond the panel by more than its error is marked at its edge.
+    marked = [line.get_xdata().tolist() for line in axs[1].get_lines() if line.get_marker() == "v"]
+    assert marked == [[], [1.5]]
+
+
+def test_simulators_are_told_apart_without_colours():
+    looks = [look(i) for i in range(10)]
+    assert len({(one["color"], str(one["ls"])) for one in looks}) == 10
+    assert all(a["ls"] != b["ls"] for a, b in pairwise(looks))
+    assert TRUTH not in {one["color"] for one in looks}
+
+
+def test_ratios_to_the_truth_are_drawn_against_the_energy():
+    rng = np.random.default_rng(1)
+    energy = np.exp(rng.uniform(0, np.log(100), 4000))
+    bins = [response_in_bins(energy, rng.normal(m, 0.1, 4000)) for m in (1.0, 0.9)]
+    (bars,) = plots.energy_ratio(axes(), {"true": bins[0], "model": bins[1]}, "response")
+    expected = [b.value / a.value for a, b in zip(bins[0].response, bins[1].response, strict=True)]
+    np.testing.assert_allclose(bars[0].get_ydata(), expected)
+    with pytest.raises(ValueError, match="needs two"):
+        plots.energy_ratio(axes(), {"true": bins[0]}, "response")
+
+
+def test_few_decades_are_labelled_without_powers():
+    ax = axes()
+    ax.set_xscale("log")
+    ax.set_xlim(1, 100)
+    plots.plain_ticks(ax, "x")
+    assert [ax.xaxis.get_major_formatter()(x) for x in (2.0, 50.0)] == ["2", "50"]

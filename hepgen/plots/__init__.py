@@ -16,15 +16,17 @@ from hepgen.plots.integration import (
 )
 from hepgen.plots.roc import roc
 from hepgen.plots.sculpting import mass_sculpting
+from hepgen.plots.shower_spectra import spectra_ratio, spectrum_ratio
 from hepgen.plots.showers import (
     classifier_curve,
     correlation_map,
+    energy_ratio,
     energy_resolution,
     energy_response,
     generation_time,
     layer_map,
     layer_picture,
-    spectrum_ratio,
+    plain_ticks,
 )
 from hepgen.plots.side_by_side import taggers_side_by_side
 from hepgen.plots.style import COLOURS, figure, label, style
@@ -40,6 +42,7 @@ __all__ = [
     "differential",
     "distributions",
     "efficiency_vs",
+    "energy_ratio",
     "energy_resolution",
     "energy_response",
     "figure",
@@ -50,9 +53,11 @@ __all__ = [
     "layer_picture",
     "marginals",
     "mass_sculpting",
+    "plain_ticks",
     "rate_search",
     "roc",
     "scores",
+    "spectra_ratio",
     "spectrum_ratio",
     "style",
     "taggers_side_by_side",

@@ -5,126 +5,34 @@ Shapes: L layers, V voxels, M bins, N observables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from hepgen.metrics import EnergyBins, ResolutionFit
-from hepgen.plots.style import COLOURS
+from hepgen.plots.shower_spectra import TRUTH, look
 
 __all__ = [
     "classifier_curve",
     "correlation_map",
+    "energy_ratio",
     "energy_resolution",
     "energy_response",
     "generation_time",
     "layer_map",
     "layer_picture",
-    "spectrum_ratio",
+    "plain_ticks",
 ]
 
-# Grey for the truth, as in the publications of the field.
-TRUTH, MODEL = "#9c9ca1", COLOURS[0]
-
-
-def spectrum_ratio(
-    ax: Axes,
-    ratio_ax: Axes,
-    edges: ArrayLike,
-    reference: tuple[ArrayLike, ArrayLike],
-    generated: tuple[ArrayLike, ArrayLike],
-    *,
-    names: tuple[str, str] = ("Geant4", "generated"),
-    xlabel: str = "",
-    log: bool = False,
-) -> list[Any]:
-    """Two histograms of unit sum and, below, their ratio, with what is beyond the edges.
-
-    What is below the first edge and above the last is drawn as a bin of its own at each end, where
-    there is any.
-
-    Args:
-        ax: where the histograms go.
-        ratio_ax: where the ratio goes.
-        edges: of the bins, (M + 1,).
-        reference: values (M + 2,), the first and last of which are below and above the edges, and
-            their variances.
-        generated: likewise.
-        names: of the two, in the legend.
-        xlabel: the observable with its unit.
-        log: logarithmic horizontal axis, whose edges are above zero.
-
-    Returns:
-        The steps.
-
-    Raises:
-        ValueError: lengths that do not go together, or an empty histogram.
-    """
-    bounds = np.asarray(edges, dtype=np.float64)
-    pairs = []
-    for what, (values, variances) in zip(names, (reference, generated), strict=True):
-        v, s = np.asarray(values, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-        if v.shape != (len(bounds) + 1,) or s.shape != v.shape:
-            raise ValueError(f"{what}: {v.shape} values for {len(bounds)} edges; wanted two more")
-        if v.sum() <= 0:
-            raise ValueError(f"{what}: an empty histogram has no shape")
-        pairs.append((v / v.sum(), np.sqrt(s) / v.sum()))
-    bounds, shown = _with_flows(bounds, [v for v, _ in pairs], log)
-    artists = []
-    (truth, truth_error), (model, model_error) = [(v[shown], d[shown]) for v, d in pairs]
-    ax.stairs(truth, bounds, fill=True, color=TRUTH, alpha=0.45, label=names[0])
-    artists.append(ax.stairs(truth, bounds, color=TRUTH, lw=1.5))
-    artists.append(ax.stairs(model, bounds, color=MODEL, lw=1.8, label=names[1]))
-    _band(ax, bounds, model, model_error, MODEL)
-    known = truth > 0
-    ratio = np.divide(model, truth, out=np.full_like(model, np.nan), where=known)
-    wide = np.divide(model_error, truth, out=np.full_like(model, np.nan), where=known)
-    own = np.divide(truth_error, truth, out=np.zeros_like(truth), where=known)
-    _band(ratio_ax, bounds, np.ones_like(truth), own, TRUTH)
-    artists.append(ratio_ax.stairs(ratio, bounds, color=MODEL, lw=1.8, baseline=None))
-    _band(ratio_ax, bounds, ratio, wide, MODEL)
-    ratio_ax.axhline(1, color=TRUTH, lw=1)
-    ratio_ax.set_ylim(0.5, 1.5)
-    ratio_ax.set_ylabel("Ratio")
-    ratio_ax.set_xlabel(xlabel)
-    ax.set_ylabel("Share of showers")
-    ax.set_ylim(bottom=0)
-    for axis in (ax, ratio_ax):
-        axis.set_xlim(bounds[0], bounds[-1])
-        if log:
-            axis.set_xscale("log")
-    ax.legend()
-    return artists
-
-
-def _with_flows(
-    edges: NDArray[np.float64], values: Sequence[NDArray[np.float64]], log: bool
-) -> tuple[NDArray[np.float64], slice]:
-    """Edges with a bin more at each end where something is beyond it, and which bins these are."""
-    first = 0 if any(v[0] > 0 for v in values) else 1
-    last = len(edges) + 1 if any(v[-1] > 0 for v in values) else len(edges)
-    if log:
-        step = edges[1] / edges[0], edges[-1] / edges[-2]
-        below, above = edges[0] / step[0], edges[-1] * step[1]
-    else:
-        below, above = 2 * edges[0] - edges[1], 2 * edges[-1] - edges[-2]
-    pieces = [[below]] * (first == 0) + [edges] + [[above]] * (last == len(edges) + 1)
-    return np.concatenate(pieces), slice(first, last)
-
-
-def _band(
-    ax: Axes,
-    edges: NDArray[np.float64],
-    values: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    colour: str,
-) -> None:
-    low, high = values - errors, values + errors
-    ax.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.3, lw=0)
+# The truth where it is points and lines.
+DARK = "#4d4d52"
+MARKERS = "sD^vPXo"
 
 
 def layer_map(
@@ -232,6 +140,11 @@ def energy_response(
     """
     artists = _against_energy(ax, bins, "response")
     ax.set_ylabel(ylabel)
+    columns = 1 if len(bins) < 4 else 2
+    # Room for the legend above all points.
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + (0.1 + 0.09 * -(-len(bins) // columns)) * (high - low))
+    ax.legend(loc="upper right", ncols=columns, fontsize="small")
     return artists
 
 
@@ -245,7 +158,7 @@ def energy_resolution(
     Args:
         ax: where.
         bins: by name; the first is the truth.
-        fits: by the same names.
+        fits: by the same names; their terms stand in the legend, for E in GeV.
 
     Returns:
         The error bars.
@@ -253,19 +166,79 @@ def energy_resolution(
     Raises:
         ValueError: nothing to draw.
     """
+    fits = fits or {}
     artists = _against_energy(ax, bins, "resolution")
-    for i, (name, fit) in enumerate((fits or {}).items()):
-        edges = next(iter(bins.values())).edges
+    for i, (name, bars) in enumerate(zip(bins, artists, strict=True)):
+        if name not in fits:
+            continue
+        fit = fits[name]
+        edges = bins[name].edges
         energy = np.geomspace(edges[0], edges[-1], 200)
-        text = (
+        ax.plot(energy, fit(energy), lw=1.2, **_style(i))
+        bars.set_label(
             rf"{name}: {fit.stochastic.value:.3f}/√E $\oplus$ {fit.noise.value:.3f}/E "
             rf"$\oplus$ {fit.constant.value:.3f}"
         )
-        ax.plot(energy, fit(energy), color=_colour(i), lw=1.2, label=text)
     ax.set_ylabel(r"Resolution $\sigma/\mu$")
     ax.set_ylim(bottom=0)
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", title="E in GeV" if fits else None, title_fontsize="small")
     return artists
+
+
+def energy_ratio(
+    ax: Axes, bins: Mapping[str, EnergyBins], what: str, *, ylabel: str = "Ratio"
+) -> list[Any]:
+    """Response or resolution over that of the truth, against the incident energy.
+
+    The error of the truth is a band about 1, that of each other its bars.
+
+    Args:
+        ax: where.
+        bins: by name; the first is the truth. All have the same edges.
+        what: "response" or "resolution".
+        ylabel: of the axis.
+
+    Returns:
+        The error bars.
+
+    Raises:
+        ValueError: fewer than two to draw.
+    """
+    if len(bins) < 2:
+        raise ValueError("a ratio needs two to divide")
+    truth, *others = bins.values()
+    value, error = _values(truth, what)
+    known = value > 0
+    relative = np.divide(error, value, out=np.zeros_like(value), where=known)
+    steps = np.where(np.isfinite(relative), relative, 0)
+    ax.stairs(1 + steps, truth.edges, baseline=1 - steps, fill=True, color=TRUTH, alpha=0.4, lw=0)
+    artists = []
+    for i, found in enumerate(others):
+        values, errors = _values(found, what)
+        good = known & np.isfinite(values) & np.isfinite(found.energy)
+        artists.append(
+            ax.errorbar(
+                (found.energy * _aside(i + 1, len(bins)))[good],
+                values[good] / value[good],
+                yerr=errors[good] / value[good],
+                **_points(i + 1),
+            )
+        )
+    ax.axhline(1, color=TRUTH, lw=1)
+    ax.set_xscale("log")
+    ax.set_xlim(truth.edges[0], truth.edges[-1])
+    plain_ticks(ax, "x")
+    ax.set_xlabel("Incident energy [GeV]")
+    ax.set_ylabel(ylabel)
+    return artists
+
+
+def _values(bins: EnergyBins, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    estimates = getattr(bins, what)
+    return (
+        np.array([one.value for one in estimates]),
+        np.array([one.error for one in estimates]),
+    )
 
 
 def _against_energy(ax: Axes, bins: Mapping[str, EnergyBins], what: str) -> list[Any]:
@@ -273,22 +246,11 @@ def _against_energy(ax: Axes, bins: Mapping[str, EnergyBins], what: str) -> list
         raise ValueError("a plot against the energy needs bins")
     artists = []
     for i, (name, found) in enumerate(bins.items()):
-        estimates = getattr(found, what)
-        values = np.array([one.value for one in estimates])
-        errors = np.array([one.error for one in estimates])
+        values, errors = _values(found, what)
         known = np.isfinite(values) & np.isfinite(found.energy)
-        # Set side by side, bars stay readable.
-        energy = found.energy * 1.02 ** (i - (len(bins) - 1) / 2)
+        energy = found.energy * _aside(i, len(bins))
         artists.append(
-            ax.errorbar(
-                energy[known],
-                values[known],
-                yerr=errors[known],
-                fmt="os^Dv"[i % 5],
-                color=_colour(i),
-                label=name,
-                capsize=2,
-            )
+            ax.errorbar(energy[known], values[known], yerr=errors[known], label=name, **_points(i))
         )
     ax.set_xscale("log")
     # All of the bins, of which the points are the middles: fewer decades have crowded labels.
@@ -296,13 +258,43 @@ def _against_energy(ax: Axes, bins: Mapping[str, EnergyBins], what: str) -> list
         min(found.edges[0] for found in bins.values()),
         max(found.edges[-1] for found in bins.values()),
     )
+    plain_ticks(ax, "x")
     ax.set_xlabel("Incident energy [GeV]")
-    ax.legend()
     return artists
 
 
-def _colour(number: int) -> str:
-    return "#4d4d52" if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
+def _aside(number: int, total: int) -> float:
+    """Set side by side, bars stay readable."""
+    return float(1.04 ** (number - (total - 1) / 2))
+
+
+def _points(number: int) -> dict[str, Any]:
+    marker = "o" if number == 0 else MARKERS[(number - 1) % len(MARKERS)]
+    colour = _style(number)["color"]
+    return {"fmt": marker, "color": colour, "capsize": 2, "markersize": 5, "lw": 1.4}
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Of the truth, which is 0, and of simulators, from 1."""
+    return {"color": DARK, "ls": "-"} if number == 0 else look(number - 1)
+
+
+def plain_ticks(ax: Axes, which: Literal["x", "y"]) -> None:
+    """Label a logarithmic axis 10, 20, 50 in place of powers, which crowd in few decades.
+
+    Args:
+        ax: where; an axis of more than three decades is left alone.
+        which: of its axes.
+    """
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    low, high = (ax.get_xlim if which == "x" else ax.get_ylim)()
+    decades = math.log10(high / low) if 0 < low < high else 9.0
+    if decades > 3:
+        return
+    subs = (1.0, 2.0, 5.0) if decades > 0.7 else tuple(float(i) for i in range(1, 10))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def correlation_map(
@@ -352,10 +344,12 @@ def classifier_curve(ax: Axes, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]
         raise ValueError("a plot of classifiers needs a curve")
     artists = []
     for i, (name, (taken, kept)) in enumerate(curves.items()):
-        artists += ax.plot(taken, kept, color=COLOURS[i % len(COLOURS)], label=name)
-    ax.plot([0, 1], [0, 1], color=TRUTH, ls="--", lw=1, label="no difference found")
+        artists += ax.plot(taken, kept, label=name, **look(i))
+    ax.plot([0, 1], [0, 1], color=TRUTH, lw=1, label="no difference found")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
+    # The zeros of both axes would stand on each other.
+    ax.set_yticks([0.2, 0.4, 0.6, 0.8, 1.0])
     ax.set_xlabel("Generated showers taken for true ones")
     ax.set_ylabel("True showers kept")
     ax.legend(loc="lower right")
@@ -381,11 +375,15 @@ def generation_time(
         raise ValueError("a plot of times needs times")
     artists = []
     for i, (name, (batches, milliseconds)) in enumerate(times.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        artists += ax.plot(batches, milliseconds, "o-", color=colour, label=name)
+        marker = MARKERS[i % len(MARKERS)]
+        artists += ax.plot(batches, milliseconds, marker=marker, ms=5, label=name, **look(i))
     ax.set_xscale("log")
     ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    # Room for the legend, and for a decade.
+    ax.set_ylim(low, max(high, 3 * low) * (high / low) ** (0.05 + 0.06 * len(times)))
+    plain_ticks(ax, "y")
     ax.set_xlabel("Showers at a time")
     ax.set_ylabel("Time per shower [ms]")
-    ax.legend()
+    ax.legend(loc="upper right", fontsize="small")
     return artists

@@ -5,7 +5,7 @@ Shapes: L layers, A sectors, R rings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -13,14 +13,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hepgen import plots
+from hepgen.metrics import EnergyBins, ResolutionFit
 from hepgen.report.drawing import Drawing, plain_text
 from hepgen.shower_metrics import correlated_names
 from hepgen.shower_summary import ShowerEvaluation
 
-__all__ = ["of_showers"]
+__all__ = ["counted", "energy_drawings", "of_showers"]
 
 # Layers that are shown from the front.
 SHOWN = 5
+# Names beside the maps of correlations.
+CORRELATED = {"depth": "mean layer", "width_r": "radial width", "num_hits": "hit voxels"}
 
 
 def of_showers(run: ShowerEvaluation) -> dict[str, list[Drawing]]:
@@ -47,20 +50,48 @@ def _energies(run: ShowerEvaluation) -> list[Drawing]:
         for k, v in zip(bins, ("reference", "generated"), strict=True)
         if v in run.fits
     }
+    return energy_drawings(bins, fits)
+
+
+def energy_drawings(
+    bins: Mapping[str, EnergyBins], fits: Mapping[str, ResolutionFit] | None = None
+) -> list[Drawing]:
+    """Response and resolution of the truth and of one simulator, or several, with their ratios.
+
+    Args:
+        bins: by name; the first is the truth.
+        fits: of the resolution, by the same names.
+    """
     return [
         Drawing(
             "mean_response",
             "Mean response",
-            "Energy in the voxels over incident energy.",
-            _one(lambda ax: plots.energy_response(ax, bins)),
+            "Energy in the voxels over incident energy; below, over that of the true showers.",
+            partial(_with_ratio, partial(plots.energy_response, bins=bins), bins, "response"),
         ),
         Drawing(
             "resolution",
             "Resolution",
             "Standard deviation of the response over its mean; lines are fits of three terms.",
-            _one(lambda ax: plots.energy_resolution(ax, bins, fits)),
+            partial(
+                _with_ratio,
+                partial(plots.energy_resolution, bins=bins, fits=fits),
+                bins,
+                "resolution",
+            ),
         ),
     ]
+
+
+def _with_ratio(draw: Callable[..., object], bins: Mapping[str, EnergyBins], what: str) -> Figure:
+    few = len(bins) < 4
+    figure, (ax, ratio_ax) = plots.figure("ratio", height=5.2 if few else 6.2)
+    ax.get_gridspec().set_height_ratios([3, 1 if few else 2])  # type: ignore[union-attr]
+    draw(ax)
+    ax.set_xlabel("")
+    plots.energy_ratio(ratio_ax, bins, what)
+    plots.label(ax)
+    return figure
 
 
 def _one(draw: Callable[..., object], height: float = 5.0) -> Callable[[], Figure]:
@@ -86,6 +117,7 @@ def _spectrum(run: ShowerEvaluation, name: str) -> Drawing:
             (found.generated, found.generated_variances),
             names=("true", plain_text(run.name)),
             xlabel=found.label,
+            ylabel=counted(name),
             log=found.log,
         )
         plots.label(ax)
@@ -95,6 +127,15 @@ def _spectrum(run: ShowerEvaluation, name: str) -> Drawing:
     told = "" if separation is None else f" Separation power {separation}."
     caption = f"Bins at the ends hold what is beyond them.{told}"
     return Drawing(name, name.replace("_", " ").capitalize(), caption, draw)
+
+
+def counted(name: str) -> str:
+    """What a histogram of an observable has along its vertical axis.
+
+    Args:
+        name: of the observable.
+    """
+    return "Share of voxels" if name == "voxels" else "Share of showers"
 
 
 def _pictures(run: ShowerEvaluation) -> list[Drawing]:
@@ -131,8 +172,10 @@ def _layers(run: ShowerEvaluation) -> Figure:
     order = np.flatnonzero(sums > 0)
     chosen = order[np.unique(np.linspace(0, len(order) - 1, SHOWN).round().astype(int))]
     most = float(truth.max())
-    made = Figure(figsize=(2.0 * len(chosen), 4.6), layout="constrained")
+    made = Figure(figsize=(2.0 * len(chosen) + 1.2, 4.2), layout="constrained")
     axes = made.subplots(2, len(chosen), subplot_kw={"projection": "polar"}, squeeze=False)
+    for ax, name in zip(axes[:, 0], ("true", plain_text(run.name)), strict=True):
+        ax.set_ylabel(name, labelpad=10, loc="center")
     drawn = None
     for row, key in enumerate(("reference", "generated")):
         for column, i in enumerate(chosen):
@@ -146,7 +189,7 @@ def _layers(run: ShowerEvaluation) -> Figure:
                 title=f"layer {layer.id}" if row == 0 else "",
             )
     if drawn is not None:
-        made.colorbar(drawn, ax=axes.ravel().tolist(), label="Mean energy [GeV]", shrink=0.8)
+        made.colorbar(drawn, ax=axes.ravel().tolist(), label="Mean energy [GeV]", aspect=30)
     return made
 
 
@@ -162,20 +205,25 @@ def _maps(run: ShowerEvaluation, axis: int) -> Figure:
         run.mean_voxels[k].reshape(shape).sum(axis=axis).T for k in ("reference", "generated")
     ]
     most = float(tables[0].max())
-    made = Figure(figsize=(9.6, 3.4), layout="constrained")
-    axes = made.subplots(1, 3, sharey=True)
+    made = Figure(figsize=(10.8, 3.4))
+    # The name of the first scale is nearer to it than to the next map.
+    made.set_layout_engine("constrained", wspace=0.06)
+    axes = made.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1, 1.22, 1.22]})
+    if axis == 2:
+        axes[0].set_yticks([-180, -90, 0, 90, 180])
     for ax, values, title in zip(axes[:2], tables, ("true", plain_text(run.name)), strict=True):
         drawn = plots.layer_map(
             ax, values, ylabel=ylabel, y_edges=edges, limits=(most * 1e-4, most), title=title
         )
         ax.set_ylabel(ylabel if ax is axes[0] else "")
-    made.colorbar(drawn, ax=axes[1], label="Mean energy [GeV]")
+    made.colorbar(drawn, ax=axes[1]).set_label("Mean energy [GeV]", fontsize="small")
     ratio: NDArray[np.float64] = np.full_like(tables[0], np.nan)
     np.divide(tables[1], tables[0], out=ratio, where=tables[0] > 0)
     drawn = plots.layer_map(
         axes[2], np.ma.masked_invalid(ratio), ylabel="", y_edges=edges, ratio=True, title="ratio"
     )
-    made.colorbar(drawn, ax=axes[2])
+    label = f"{plain_text(run.name)} over true"
+    made.colorbar(drawn, ax=axes[2], extend="both").set_label(label, fontsize="small")
     return made
 
 
@@ -220,15 +268,22 @@ def _others(run: ShowerEvaluation) -> list[Drawing]:
 
 
 def _correlations(run: ShowerEvaluation) -> Figure:
-    names = [name.replace("share_layer_", "layer ") for name in correlated_names(run.geometry)]
+    names = [
+        CORRELATED.get(name) or name.replace("share_layer_", "layer ")
+        for name in correlated_names(run.geometry)
+    ]
     truth = run.correlations["reference"]
     difference = run.correlations["generated"] - truth
     made = Figure(figsize=(10.5, 5.0), layout="constrained")
     axes = made.subplots(1, 2)
-    for ax, table, title, limit in (
-        (axes[0], truth, "true", 1.0),
-        (axes[1], difference, "generated less true", 0.3),
+    less = f"{plain_text(run.name)} less true"
+    for ax, table, title, limit, label in (
+        (axes[0], truth, "true", 1.0, "Correlation"),
+        (axes[1], difference, less, 0.3, "Difference of correlations"),
     ):
         drawn = plots.correlation_map(ax, table, names, title=title, limit=limit)
-        made.colorbar(drawn, ax=ax, shrink=0.8)
+        beyond = "both" if limit < 1 else "neither"
+        bar = made.colorbar(drawn, ax=ax, shrink=0.8, extend=beyond)
+        bar.set_label(label, fontsize="small")
+        bar.ax.tick_params(labelsize="small")
     return made

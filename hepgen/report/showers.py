@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -19,7 +19,7 @@ from hepgen.report.drawing import render
 from hepgen.report.page import cards, figures, number, page, section, table
 from hepgen.shower_summary import TITLES, ShowerEvaluation
 
-__all__ = ["of_showers", "published"]
+__all__ = ["ERRORS", "PUBLISHED", "beside", "of_showers", "provenance", "published"]
 
 ERRORS = (
     "Errors are one standard deviation of the finite samples. A floor is what true showers give "
@@ -31,7 +31,7 @@ PUBLISHED = (
     "Published figures of the CaloChallenge (arXiv:2410.21611), for this data set. They are of "
     "100 000 showers or so, classifiers of 120 000, and an estimator of the Fréchet distance that "
     "keeps the bias of finite samples; times are milliseconds for a shower in the organisers' "
-    "container. The first line is this evaluation, by its own definitions."
+    "container. The first lines are of this page, by its own definitions."
 )
 
 
@@ -63,9 +63,9 @@ def of_showers(run: ShowerEvaluation) -> dict[str, bytes]:
     entries = list(published(run))
     if entries:
         sections.append(
-            section("Beside published simulators", _published(run, entries), note=PUBLISHED)
+            section("Beside published simulators", beside([run], entries), note=PUBLISHED)
         )
-    sections.append(section("What was compared", _provenance(run)))
+    sections.append(section("What was compared", provenance(run)))
     counts = ", ".join(f"{count:,} {name}".replace(",", " ") for name, count in run.showers.items())
     version = run.provenance.get("versions", {}).get("hepgen", "")
     footer = f"Made by hepgen {version}; every number is in results.json beside this page."
@@ -181,22 +181,14 @@ def _times(run: ShowerEvaluation) -> str:
     return table(header, rows)
 
 
-def _published(run: ShowerEvaluation, entries: list[dict[str, str]]) -> str:
-    def own(level: str) -> str:
-        found = run.classifiers.get(level)
-        return "–" if found is None else number(_plain(found.auc))
+def beside(runs: Sequence[ShowerEvaluation], entries: Sequence[dict[str, str]]) -> str:
+    """A table of evaluations and, below them, of published entries.
 
-    times = {one["batch"]: f"{one['milliseconds']:.3g}" for one in run.times}
-    fpd = run.distances.get("fpd")
-    first = [
-        run.name,
-        own("low"),
-        own("high"),
-        own("resnet"),
-        "–" if fpd is None else number(Estimate(1e3 * fpd.value, 1e3 * fpd.error)),
-        *(times.get(batch, "–") for batch in (1, 100, 10_000)),
-    ]
-    rows = [first]
+    Args:
+        runs: the evaluations.
+        entries: what `published` gives.
+    """
+    rows = [_as_published(run) for run in runs]
     for entry in entries:
         cells = [_cell(entry, name) for name in ("auc_low", "auc_high", "auc_resnet", "fpd_e3")]
         cells += [escape(entry.get(f"cpu_{batch}") or "–") for batch in (1, 100, 10_000)]
@@ -205,12 +197,36 @@ def _published(run: ShowerEvaluation, entries: list[dict[str, str]]) -> str:
     return table([*header, "CPU ms, 1", "CPU ms, 100", "CPU ms, 10 000"], rows)
 
 
+def _as_published(run: ShowerEvaluation) -> list[str]:
+    """The numbers of an evaluation that are published of others too."""
+
+    def own(level: str) -> str:
+        found = run.classifiers.get(level)
+        return "–" if found is None else number(_plain(found.auc))
+
+    times = {one["batch"]: f"{one['milliseconds']:.3g}" for one in run.times}
+    fpd = run.distances.get("fpd")
+    return [
+        run.name,
+        own("low"),
+        own("high"),
+        own("resnet"),
+        "–" if fpd is None else number(Estimate(1e3 * fpd.value, 1e3 * fpd.error)),
+        *(times.get(batch, "–") for batch in (1, 100, 10_000)),
+    ]
+
+
 def _cell(entry: dict[str, str], name: str) -> str:
     value, error = entry.get(name), entry.get(f"{name}_error")
     return "–" if not value else escape(f"{value} ± {error}" if error else value)
 
 
-def _provenance(run: ShowerEvaluation) -> str:
+def provenance(run: ShowerEvaluation) -> str:
+    """A table of what an evaluation is of.
+
+    Args:
+        run: the evaluation.
+    """
     about: dict[str, Any] = dict(run.provenance)
     rows = [[what, escape(str(path))] for what, path in about.pop("files", {}).items()]
     versions = about.pop("versions", {})
