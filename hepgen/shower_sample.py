@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hepgen.calorimeter import Geometry, ShowerFiles, Showers
 from hepgen.io.errors import InputError
+from hepgen.simulators import Conditions
 from hepgen.simulators.batches import ShowerSource
 from hepgen.simulators.stages import Part
 from hepgen.training.randomness import seed_of
@@ -64,6 +65,11 @@ class ShowerSample:
         entries: use so many at most.
         threshold: energy in GeV below which voxels are emptied; that of the geometry if not given.
         stream: leave the showers in their files, for samples larger than memory.
+        conditions: names of the conditions to use besides the energy; all that the files tell if
+            not given.
+        labels: conditions of whole numbers that are labels. Up to 32 different values are labels
+            unasked; more have to be listed here, or under ``numbers``.
+        numbers: conditions of whole numbers that are numbers, with what is between them.
     """
 
     files: str | list[str]
@@ -75,6 +81,9 @@ class ShowerSample:
     entries: int | None = None
     threshold: float | None = None
     stream: bool = False
+    conditions: list[str] | None = None
+    labels: list[str] | None = None
+    numbers: list[str] | None = None
 
     def parts(self, *, seed: int = 0) -> ShowerParts:
         """Read the showers and divide them.
@@ -112,8 +121,25 @@ class ShowerSample:
         held_out = _part(source, validation) if len(validation) else None
         return ShowerParts(_part(source, train), held_out, judged)
 
+    def law(self, pieces: Sequence[ShowerSource]) -> Conditions:
+        """What a simulator of these showers is conditional on, and the bounds.
+
+        Args:
+            pieces: of the sample; those in files are read piece by piece.
+
+        Raises:
+            ShowerError: see `Conditions.of`.
+        """
+        told = {"labels": self.labels or (), "numbers": self.numbers or ()}
+        found = []
+        for piece in pieces:
+            step = len(piece) if isinstance(piece, Showers) else 8192
+            firsts = range(0, len(piece), step)
+            found += [Conditions.of(piece[a : a + step], **told) for a in firsts]
+        return Conditions.joined(found, labels=told["labels"])
+
     def _source(self, files: str | list[str]) -> ShowerSource:
-        source = ShowerFiles(files, self._geometry())
+        source = ShowerFiles(files, self._geometry(), conditions=self.conditions)
         seen = _Seen(source, self.merge, self.threshold)
         return seen if self.stream else seen[:]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ __all__ = ["Conditions"]
 
 # Angles about the beam, whose two ends are one direction.
 CYCLIC = ("phi",)
+# Each label is a column of the context.
+MOST_LABELS = 32
 
 
 @dataclass(frozen=True)
@@ -57,35 +59,54 @@ class Conditions:
                 raise ShowerError(f"{name} has no values")
 
     @classmethod
-    def of(cls, showers: Showers) -> Conditions:
+    def of(
+        cls, showers: Showers, *, labels: Collection[str] = (), numbers: Collection[str] = ()
+    ) -> Conditions:
         """The conditions of a sample, and their bounds in it.
 
         Args:
-            showers: whole numbers among its conditions are labels.
+            showers: whole numbers among its conditions are labels, if they have 32 different values
+                at most.
+            labels: conditions of whole numbers that are labels, however many values they have.
+            numbers: conditions of whole numbers that are numbers: one that is 5 is between 4 and 6.
 
         Raises:
-            ShowerError: there are no showers.
+            ShowerError: there are no showers; more than 32 different whole numbers of what is in
+                neither list; a name in both, or that no condition has; a label that is not whole.
         """
         energy = showers.incident_energy
         if not len(energy):
             raise ShowerError("no showers to find conditions in")
+        for name in (*labels, *numbers):
+            if name not in showers.conditions:
+                near = ", ".join(nearest_names(name, showers.conditions)) or "none"
+                raise ShowerError(f"no condition {name!r} in these showers; nearest: {near}")
+            if name in labels and name in numbers:
+                raise ShowerError(f"{name} cannot be both a label and a number")
         ranges, categories = {}, {}
         for name, values in showers.conditions.items():
-            if np.issubdtype(values.dtype, np.integer):
-                categories[name] = tuple(np.unique(values).tolist())
+            whole = np.issubdtype(values.dtype, np.integer)
+            if name in labels or (whole and name not in numbers):
+                different = np.unique(values)
+                if np.any(different != np.round(different)):
+                    raise ShowerError(f"{name} is {different[0]} and so on: labels are whole")
+                categories[name] = tuple(map(int, different))
             else:
                 ranges[name] = (float(values.min()), float(values.max()))
+        _check_few(categories, labels)
         return cls((float(energy.min()), float(energy.max())), ranges, categories)
 
     @staticmethod
-    def joined(pieces: Sequence[Conditions]) -> Conditions:
+    def joined(pieces: Sequence[Conditions], *, labels: Collection[str] = ()) -> Conditions:
         """The conditions of several samples together.
 
         Args:
             pieces: those of each.
+            labels: as of `of`.
 
         Raises:
-            ShowerError: there are none, or they have other names.
+            ShowerError: there are none, they have other names, or more than 32 values of a label
+                that is not in the list.
         """
         if not pieces or len({piece.names for piece in pieces}) > 1:
             raise ShowerError("conditions of other names, or none, cannot be joined")
@@ -94,13 +115,15 @@ class Conditions:
             return min(low for low, _ in pairs), max(high for _, high in pairs)
 
         first = pieces[0]
+        categories = {
+            name: tuple(sorted({v for piece in pieces for v in piece.categories[name]}))
+            for name in first.categories
+        }
+        _check_few(categories, labels)
         return Conditions(
             span([piece.energy_range for piece in pieces]),
             {name: span([piece.ranges[name] for piece in pieces]) for name in first.ranges},
-            {
-                name: tuple(sorted({v for piece in pieces for v in piece.categories[name]}))
-                for name in first.categories
-            },
+            categories,
         )
 
     @property
@@ -225,6 +248,19 @@ class Conditions:
             {name: (pair[0], pair[1]) for name, pair in ranges.items()},
             {name: tuple(values) for name, values in content.get("categories", {}).items()},
         )
+
+
+def _check_few(categories: Mapping[str, Sequence[int]], declared: Collection[str]) -> None:
+    """Refuse whole numbers that nobody called labels and that are hardly such: a run number."""
+    for name, values in categories.items():
+        if len(values) > MOST_LABELS and name not in declared:
+            raise ShowerError(
+                f"{name} has {len(values)} different whole numbers from {values[0]} to "
+                f"{values[-1]}; more than {MOST_LABELS} are taken for labels only where that is "
+                f"said. In a pipeline, data.labels: [{name}] makes each a label, data.numbers: "
+                f"[{name}] takes them as numbers, and data.conditions lists what is used at all; "
+                f"in Python, Conditions.of(showers, labels=[{name!r}]) or numbers=[{name!r}]"
+            )
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
