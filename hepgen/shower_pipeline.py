@@ -28,7 +28,6 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from hepgen import calorimeter, simulators
-from hepgen.calorimeter import Showers
 from hepgen.io.errors import MissingName, WrongType
 from hepgen.pipeline_folder import told_in
 from hepgen.pipeline_keys import check_pipeline, read_yaml
@@ -238,15 +237,7 @@ def _range_of(pipeline: ShowerPipeline, parts: ShowerParts) -> Conditions:
     if pipeline.sample.test_files is None:
         held_out.append(parts.test)
     some = [parts.train, *(part for part in held_out if part is not None)]
-    return Conditions.joined([_conditions(part) for part in some])
-
-
-def _conditions(showers: Any) -> Conditions:
-    """Of a sample; of one in files, from all of it, piece by piece."""
-    if isinstance(showers, Showers):
-        return Conditions.of(showers)
-    firsts = range(0, len(showers), 8192)
-    return Conditions.joined([Conditions.of(showers[a : a + 8192]) for a in firsts])
+    return pipeline.sample.law(some)
 
 
 def _evaluated(name: str) -> Any:
