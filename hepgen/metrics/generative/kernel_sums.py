@@ -5,6 +5,7 @@ Shapes: B rows, F features, G groups of rows, P choices of rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -141,6 +142,25 @@ def blocks(rows: int, columns: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
+def tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    """Tiles of a table of pairs, each of about a million pairs, band by band.
+
+    They are nearly square: a product of matrices reads both tables once a tile.
+
+    Args:
+        rows: of the whole table.
+        columns: of the whole table.
+
+    Yields:
+        Slices of rows and columns that cover the table.
+    """
+    high = max(1, min(rows, max(16, 2 * math.isqrt(BLOCK))))
+    wide = max(16, BLOCK // high)
+    for top in range(0, rows, high):
+        for left in range(0, columns, wide):
+            yield slice(top, min(top + high, rows)), slice(left, min(left + wide, columns))
+
+
 def split_discrepancies(table: Floats, chosen: NDArray[np.bool_], kernel: Kernel) -> Floats:
     """Unbiased discrepancies between rows that are chosen and the others, for many choices at once.
 
@@ -172,12 +192,15 @@ def _sums(
     """Sums (G, G) of a kernel with the second table, or with the same one without equal rows."""
     sums = np.zeros((share.shape[1], second_share.shape[1]))
     points = table if second is None else second
-    for rows in blocks(len(table), len(points)):
-        values = kernel(table[rows], points)
-        if second is None:
-            values = _hollow(values, rows.start)
-        sums += share[rows].T @ (values @ second_share)
-    return sums
+    for rows, columns in tiles(len(table), len(points)):
+        if second is None and columns.stop <= rows.start:
+            continue  # kernels are symmetric: seen from the other side
+        values = kernel(table[rows], points[columns])
+        if second is None and columns.start < rows.stop:
+            index = np.arange(rows.start, rows.stop)[:, None]
+            values[index >= np.arange(columns.start, columns.stop)] = 0.0
+        sums += share[rows].T @ (values @ second_share[columns])
+    return sums if second is not None else sums + sums.T
 
 
 def _hollow(values: Floats, start: int) -> Floats:

@@ -54,6 +54,7 @@ def paired(
     other: ArrayLike | None = None,
     *,
     least: int = 2,
+    keep: bool = False,
 ) -> Pair:
     """Tables in float64 that can be compared; a column of numbers (B,) is a table (B, 1).
 
@@ -63,6 +64,7 @@ def paired(
         weights: (B',) of the generated rows.
         other: (B'', F) or (B'',), more of the reference.
         least: rows that each table needs.
+        keep: leave tables in float32 that are, instead of a copy of twice the size.
 
     Returns:
         The checked tables.
@@ -71,7 +73,10 @@ def paired(
         ValueError: numbers of columns differ, there are too few rows, NaN or infinite features, or
             weights that are negative, not finite or all zero.
     """
-    x, y = _table("reference", reference, least), _table("generated", generated, least)
+    x, y = (
+        _table(name, values, least, keep)
+        for name, values in (("reference", reference), ("generated", generated))
+    )
     _same_columns("generated", x, y)
     weight = weight_of(weights, len(y))
     if weight is not None:
@@ -82,7 +87,7 @@ def paired(
             )
         # So that sums of weights are of the order of numbers of rows.
         weight = weight / weight.mean()
-    more = None if other is None else _table("other", other, least)
+    more = None if other is None else _table("other", other, least, keep)
     if more is not None:
         _same_columns("other", x, more)
     return Pair(x, y, weight, more)
@@ -129,8 +134,10 @@ def scaled(pair: Pair, scale: Scale) -> Pair:
     return replace(pair, reference=x / size, generated=pair.generated / size, other=other)
 
 
-def _table(name: str, values: ArrayLike, least: int) -> Floats:
-    table = np.asarray(values, dtype=np.float64)
+def _table(name: str, values: ArrayLike, least: int, keep: bool) -> Floats:
+    given = np.asarray(values)
+    small = keep and given.dtype == np.float32
+    table: Floats = given if small else np.asarray(given, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or not table.shape[1]:
         raise ValueError(f"{name}: a table (B, F) of features is wanted; got shape {table.shape}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import sklearn.neighbors
 
 from hepgen.metrics import generative
 from hepgen.metrics.generative import kernel_sums
-from hepgen.metrics.generative.neighbours import nearest
+from hepgen.metrics.generative.neighbours import distance_tiles, nearest, neighbour_radii
 
 STORED = Path(__file__).parents[2] / "reference" / "generative" / "precision_recall.json"
 NAMES = ("precision", "recall", "density", "coverage")
@@ -59,6 +60,37 @@ def test_the_four_numbers_are_those_of_the_definition(features, monkeypatch):
         for name, wanted in zip(NAMES, definition(x, y, k), strict=True):
             assert getattr(found, name).value == pytest.approx(wanted, rel=1e-12)
             assert getattr(found, name).error > 0
+
+
+def test_errors_are_those_of_halves_that_are_measured_apart():
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(83, 4)), 1.2 * rng.normal(size=(70, 4)) + 0.2
+    found = generative.precision_recall(x, y, k=3, splits=0, halves=2, seed=5)
+    deal, squares = np.random.default_rng([5, 9]), np.zeros(4)
+    for _ in range(2):
+        orders = [deal.permutation(len(table)) for table in (x, y)]
+        halves = [
+            [table[order[: len(table) // 2]], table[order[len(table) // 2 :]]]
+            for table, order in zip((x, y), orders, strict=True)
+        ]
+        first, second = (definition(*pair, 3) for pair in zip(*halves, strict=True))
+        squares += np.square(np.subtract(first, second))
+    errors = [getattr(found, name).error for name in NAMES]
+    np.testing.assert_allclose(errors, np.sqrt(squares / 2) / 2, rtol=1e-9)
+
+
+def test_voxels_in_float32_are_not_copied_and_give_the_same(monkeypatch):
+    monkeypatch.setattr(kernel_sums, "BLOCK", 1 << 12)
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(2, 600, 2000)).astype(np.float32)
+    tracemalloc.start()
+    found = generative.precision_recall(x, y, splits=0, halves=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Less than one of both tables in float64.
+    assert peak < 2 * x.nbytes
+    same = generative.precision_recall(*(t.astype(np.float64) for t in (x, y)), splits=0, halves=2)
+    assert found == same
 
 
 def test_real_samples_have_a_density_of_one_and_the_known_coverage():
@@ -117,6 +149,30 @@ def test_nearest_rows_are_those_of_scikit_learn():
     np.testing.assert_array_equal(indices, wanted[1])
     with pytest.raises(ValueError, match="5 neighbours are wanted of 4 rows"):
         nearest(points, points[:4], 5)
+
+
+def test_radii_are_those_within_each_group(monkeypatch):
+    monkeypatch.setattr(kernel_sums, "BLOCK", 64)
+    rng = np.random.default_rng(8)
+    table = rng.normal(size=(90, 3))
+    groups = np.stack([np.zeros(90, np.int64), np.arange(90) % 2])
+    found = neighbour_radii(table, groups, 4)
+    for label, rows in ((0, slice(None)), (1, slice(0, 90, 2)), (1, slice(1, 90, 2))):
+        distances = np.sort(sklearn.metrics.pairwise_distances(table[rows]), axis=1)
+        np.testing.assert_allclose(found[label, rows], distances[:, 4], rtol=1e-9)
+    with pytest.raises(ValueError, match="45 neighbours are wanted of 44 rows"):
+        neighbour_radii(table, groups, 45)
+
+
+def test_tiles_cover_all_pairs_once(monkeypatch):
+    monkeypatch.setattr(kernel_sums, "BLOCK", 64)
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(50, 3)), rng.normal(size=(37, 3))
+    seen = np.zeros((50, 37))
+    for rows, columns, squares in distance_tiles(x, y, x.mean(axis=0)):
+        seen[rows, columns] += squares
+    wanted = np.square(sklearn.metrics.pairwise_distances(x, y))
+    np.testing.assert_allclose(seen, wanted, rtol=1e-9)
 
 
 def test_too_few_rows_are_named():
