@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,7 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hepgen import __version__, calorimeter, checkpoint
 from hepgen.calorimeter import EnergyRangeWarning, ShowerError, Showers
 from hepgen.generation_parts import Parts, write_part
-from hepgen.io.errors import InputError, MissingFile, OutputExists
+from hepgen.io.errors import InputError
+from hepgen.shower_layout import read_like
+from hepgen.shower_output import check_new_file, try_to_write
 from hepgen.simulators import Correction, Simulator
 from hepgen.simulators.incident import Incident, incident_particles
 
@@ -62,7 +63,7 @@ def generate(
             in their logarithm; the trained range if not given.
         output: the file, ``.hdf5`` (the layout of the CaloChallenge) or ``.root``.
         like: showers, or a file of them, whose energies, other conditions and event identifiers
-            are taken over.
+            are taken over. A file may be in the layout of the simulator, or in a finer one.
         conditions: other conditions, such as ``theta``, each one value or one for each shower.
         correction: the file of a `hepgen.simulators.Correction`, whose weights are written too.
         seed: the same seed gives the same showers.
@@ -79,6 +80,7 @@ def generate(
 
     Raises:
         OutputExists: the file exists, or parts of a run with other settings.
+        MissingFile: there is no such folder.
         ShowerError: energies or conditions that make no sense.
         CheckpointError: the model file is damaged, or holds no simulator.
         NotReadable: an output of no format that hepgen writes.
@@ -88,11 +90,7 @@ def generate(
     Warns:
         EnergyRangeWarning: energies or other conditions that the simulator was not trained on.
     """
-    output, seed = Path(output), int(seed)
-    if output.exists() and not overwrite:
-        raise OutputExists(f"{output} exists; overwrite replaces it")
-    if not output.parent.is_dir():
-        raise MissingFile(f"{output}: there is no folder {output.parent}")
+    output, seed = check_new_file(output, overwrite=overwrite), int(seed)
     if workers < 1:
         raise InputError(f"workers={workers}: wanted 1 at least")
     simulator = model if isinstance(model, Simulator) else Simulator.load(Path(model))
@@ -102,7 +100,9 @@ def generate(
         raise InputError(f"block={block}: wanted 1 at least")
     energy, given, event = _particles(simulator, n, incident_energy, like, conditions, seed)
     job = Job(energy, given, seed, block, PART, event)
-    _try_to_write(output, job.showers(simulator, 0)[:1], weighing, options)
+    # What cannot be written, or weighted, is told before hours of work and not after them.
+    one = job.showers(simulator, 0)[:1]
+    try_to_write(output, one if weighing is None else weighing.weighted(one), options)
     where = devices.split(",") if isinstance(devices, str) else list(devices)
     settings = job.settings(simulator) | {"devices": sorted({d.split(":")[0] for d in where})}
     parts = Parts(output, settings, overwrite=overwrite)
@@ -221,7 +221,7 @@ def _particles(
         if incident_energy is not None:
             raise ShowerError("energies are those of the showers that these shall be like")
         if not isinstance(like, Showers):
-            like = calorimeter.read(like, geometry=simulator.geometry)
+            like = read_like(like, simulator.geometry)
         some = like if n is None else like[:n]
         if n is not None and len(some) < n:
             raise ShowerError(f"n={n}: there are {len(some)} showers to be like")
@@ -233,16 +233,6 @@ def _particles(
     return *found, event
 
 
-def _try_to_write(
-    output: Path, one: Showers, weighing: Correction | None, options: Mapping[str, Any]
-) -> None:
-    """Tell what cannot be written, or weighted, before hours of work and not after them."""
-    if weighing is not None:
-        one = weighing.weighted(one)
-    with tempfile.TemporaryDirectory() as folder:
-        calorimeter.write(Path(folder) / output.name, one, **options)
-
-
 def _alone(
     simulator: Simulator,
     job: Job,
@@ -252,6 +242,7 @@ def _alone(
     workers: int,
 ) -> Iterator[int]:
     """Parts made by this process."""
+    before = simulator.device
     simulator = simulator.to(devices[0])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -261,6 +252,8 @@ def _alone(
             yield number
     finally:
         torch.set_num_threads(threads)
+        # It may be the caller's.
+        simulator.to(before)
 
 
 def _together(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hepgen import calorimeter
-from hepgen.io.errors import InputError, OutputExists
+from hepgen.io.errors import InputError
+from hepgen.shower_layout import in_layout
+from hepgen.shower_output import check_new_file, try_to_write
 from hepgen.simulators import Closure, Correction
 from hepgen.simulators.classifier_test import Level
 
@@ -37,7 +40,8 @@ def correct_showers(
 
     Args:
         generated: files of generated showers.
-        reference: files of showers of the full simulation, of the same energies.
+        reference: files of showers of the full simulation, of the same energies, in the layout of
+            the generated ones or a finer one.
         output: the model file of the correction, for ``hepgen generate --correction``.
         weighted: a file for the generated showers with their weights, ``.hdf5`` or ``.root``.
         geometry: name or file of the calorimeter, where the files do not tell it.
@@ -54,14 +58,19 @@ def correct_showers(
 
     Raises:
         OutputExists: a file exists.
+        MissingFile: a file to read, or a folder to write into, does not exist.
+        NotReadable: a name to write that ends in no format that hepgen writes.
         InputError: showers that cannot be read or compared, or a share that is none.
     """
-    for path in (output, weighted):
-        if path is not None and Path(path).exists() and not overwrite:
-            raise OutputExists(f"{path} exists; overwrite replaces it")
+    check_new_file(output, overwrite=overwrite, suffix=".safetensors")
+    if weighted is not None:
+        check_new_file(weighted, overwrite=overwrite)
     if not 0 <= closure < 1:
         raise InputError(f"closure={closure}: wanted a share from 0 on and below 1")
     samples = [calorimeter.read(files, geometry) for files in (reference, generated)]
+    samples[0] = in_layout(samples[0], samples[1].geometry)
+    if weighted is not None:
+        try_to_write(weighted, replace(samples[1][:1], weight=np.ones(1)))
     # One threshold for both, whatever the files say.
     samples = [some.above(samples[0].geometry.threshold) for some in samples]
     # Alike, as showers of one energy may come in pairs.

@@ -17,8 +17,9 @@ import numpy as np
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hepgen import __version__, calorimeter, report
-from hepgen.calorimeter import EnergyRangeWarning, GeometryError, ShowerError, Showers
+from hepgen.calorimeter import EnergyRangeWarning, ShowerError, Showers
 from hepgen.io.errors import MissingName
+from hepgen.shower_layout import in_layout
 from hepgen.shower_metrics import (
     classifier_tests,
     correlations,
@@ -69,7 +70,8 @@ def evaluate_showers(
 
     Args:
         generated: showers of a simulator, or files of them.
-        reference: showers of the full simulation that the simulator was not trained on.
+        reference: showers of the full simulation that the simulator was not trained on, in the
+            layout of the generated ones or a finer one, whose voxels are joined.
         output: folder to make, for report.html, results.json and plots; None writes nothing.
         geometry: name or file of the calorimeter, where the files do not tell it.
         other: more showers of the full simulation, for the floors; parts of the reference if not
@@ -104,10 +106,10 @@ def evaluate_showers(
             raise MissingName.among(level, LEVELS, kind="level", where="classifiers")
     samples = {"generated": generated, "reference": reference, "other": other, "train": train}
     read = {key: _read(key, files, geometry) for key, files in samples.items() if files is not None}
+    # True showers may be in the finer layout of their files.
+    layout = read["generated"].geometry
+    read = {key: in_layout(some, layout) for key, some in read.items()}
     left, right = read["generated"], read["reference"]
-    for some in read.values():
-        if not some.geometry.same_voxels(right.geometry):
-            raise GeometryError(f"{some.geometry} cannot be compared to {right.geometry}")
     _check_truth(read, right, left)
     # One threshold for all, whatever the files say.
     cut = right.geometry.threshold

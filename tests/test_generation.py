@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from hepgen import calorimeter, generation
-from hepgen.calorimeter import EnergyRangeWarning, ShowerError
+from hepgen.calorimeter import EnergyRangeWarning, GeometryError, ShowerError
 from hepgen.cli import main
 from hepgen.generation import generate
 from hepgen.generation_parts import Parts, write_part
 from hepgen.io.errors import InputError, MissingFile, NotReadable, OutputExists
+from hepgen.shower_layout import in_layout, read_like
+from hepgen.shower_output import check_new_file, try_to_write
 from hepgen.simulators import CaloVAE
-from tests.simulators.samples import made
+from tests.simulators.samples import IRREGULAR, made
 from tests.simulators.sizes import SIZES
 
 
@@ -155,3 +157,38 @@ def test_the_verb_makes_a_file(simulator, tmp_path, capsys):
     assert len(calorimeter.read(tmp_path / "a.hdf5", geometry=simulator.geometry)) == 20
     assert main(["generate", *words, "-o", str(tmp_path / "a.hdf5")]) == 1
     assert "exists; overwrite replaces it" in capsys.readouterr().err
+
+
+def test_showers_to_be_like_may_be_finer_than_the_simulator(simulator, tmp_path):
+    geometry = simulator.geometry
+    layers = [replace(e, num_alpha=2 * e.num_alpha) for e in geometry.layers]
+    some = made(30, replace(geometry, layers=tuple(layers), name="fine"), seed=9)
+    fine = calorimeter.write(tmp_path / "fine.hdf5", some)
+    path = generate(simulator, like=fine, output=tmp_path / "a.hdf5", **OPTIONS)
+    found = calorimeter.read(path)
+    assert found.geometry.same_voxels(geometry)
+    np.testing.assert_allclose(found.incident_energy, some.incident_energy, rtol=1e-6)
+    read = read_like(fine, geometry)
+    np.testing.assert_allclose(read.total_energy, some.total_energy, rtol=1e-5)
+    other = calorimeter.write(tmp_path / "other.hdf5", made(30, IRREGULAR))
+    with pytest.raises(GeometryError, match=r"irregular .* cannot be compared to small .* finer"):
+        generate(simulator, like=other, output=tmp_path / "b.hdf5", **OPTIONS)
+    assert in_layout(read, geometry) is read
+
+
+def test_the_model_of_the_caller_stays_where_it_was(simulator, tmp_path, monkeypatch):
+    moves = []
+    monkeypatch.setattr(CaloVAE, "to", lambda self, where: moves.append(str(where)) or self)
+    generate(simulator, 10, output=tmp_path / "a.hdf5", devices="cuda", **OPTIONS)
+    assert moves == ["cuda", "cpu"]
+
+
+def test_files_that_cannot_be_made_are_told_at_once(tmp_path):
+    with pytest.raises(OutputExists, match="is a folder; wanted the name of a file"):
+        check_new_file(tmp_path, overwrite=True)
+    with pytest.raises(NotReadable, match=r"wanted the name of a file that ends in \.safetensors"):
+        check_new_file(tmp_path / "model.pt", suffix=".safetensors")
+    assert check_new_file(tmp_path / "model.safetensors", suffix=".safetensors").suffix
+    with pytest.raises(TypeError, match="levle"):
+        try_to_write(tmp_path / "a.hdf5", made(1), {"levle": 2})
+    assert not list(tmp_path.iterdir())

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from hepgen import calorimeter
+from hepgen.calorimeter import GeometryError
 from hepgen.cli import main
-from hepgen.io.errors import InputError, OutputExists
+from hepgen.io.errors import InputError, MissingFile, NotReadable, OutputExists
 from hepgen.shower_correction import correct_showers
 from hepgen.simulators import Correction
-from tests.simulators.samples import made
+from tests.simulators.samples import IRREGULAR, made
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,22 @@ def test_nothing_is_overwritten_unasked(files, tmp_path):
         correct_showers(*pair, output=tmp_path / "there.safetensors")
     with pytest.raises(InputError, match=r"closure=1\.0"):
         correct_showers(*pair, output=tmp_path / "new.safetensors", closure=1.0)
+
+
+def test_what_cannot_be_written_is_told_before_training(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(Correction, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    pair = [str(files / "generated.hdf5"), str(files / "true.hdf5")]
+    model = tmp_path / "new.safetensors"
+    with pytest.raises(NotReadable, match=r"w\.txt: wanted the name of a file that ends in"):
+        correct_showers(*pair, output=model, weighted=tmp_path / "w.txt")
+    with pytest.raises(NotReadable, match=r"new\.pt: wanted .* \.safetensors"):
+        correct_showers(*pair, output=tmp_path / "new.pt")
+    with pytest.raises(MissingFile, match=r"there is no folder .*nowhere"):
+        correct_showers(*pair, output=tmp_path / "nowhere" / "new.safetensors")
+    with pytest.raises(MissingFile, match=r"there is no folder .*nowhere"):
+        correct_showers(*pair, output=model, weighted=tmp_path / "nowhere" / "w.root")
+    with pytest.raises(OutputExists, match=r"true\.hdf5 exists"):
+        correct_showers(*pair, output=model, weighted=files / "true.hdf5")
+    calorimeter.write(tmp_path / "odd.hdf5", made(200, IRREGULAR))
+    with pytest.raises(GeometryError, match="cannot be compared to"):
+        correct_showers(pair[0], str(tmp_path / "odd.hdf5"), output=model)

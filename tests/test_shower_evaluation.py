@@ -224,3 +224,18 @@ def test_the_verb_writes_the_page(truth, fair, tmp_path, capsys, monkeypatch):
     assert "classifier AUC, high-level" in capsys.readouterr().out
     kept = (tmp_path / "report" / "results.json").read_text()
     assert ShowerEvaluation.from_json(kept).name == "fair"
+
+
+def test_true_showers_may_be_finer_than_the_generated_ones(truth, fair):
+    layers = [replace(e, num_alpha=2 * e.num_alpha) for e in truth.geometry.layers]
+    geometry = replace(truth.geometry, layers=tuple(layers), name="fine")
+    fine = np.zeros((len(truth), geometry.num_voxels), np.float32)
+    target = geometry.voxels_in(truth.geometry)
+    # All of the energy of a voxel in the first of its halves.
+    fine[:, np.unique(target, return_index=True)[1]] = truth.voxels
+    fine = replace(truth, geometry=geometry, voxels=fine)
+    found = evaluate_showers(fair, fine, classifiers=[], **OPTIONS)
+    same = evaluate_showers(fair, truth, classifiers=[], **OPTIONS)
+    assert found.distances["frechet"] == same.distances["frechet"]
+    with pytest.raises(GeometryError, match="neither the same voxels nor finer ones"):
+        evaluate_showers(fine, truth, classifiers=[], **OPTIONS)
