@@ -260,10 +260,11 @@ ATTACKS = [
 
 @pytest.mark.parametrize("text", ATTACKS, ids=range(len(ATTACKS)))
 def test_whatever_is_not_on_the_list_is_refused_at_once(text: str) -> None:
-    started = time.perf_counter()
+    # Of the processor: other programs do not count. A text that is computed takes for ever.
+    started = time.thread_time()
     with pytest.raises((ExpressionError, MissingName)):
         evaluate(text, {"x": np.ones(3)})
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @given(st.text(max_size=40) | st.text("xy01.+-*/%<>=&|~()[]:, '\"_lambdfor", max_size=40))
