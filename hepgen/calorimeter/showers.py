@@ -7,6 +7,7 @@ Shapes: B showers, L layers, V voxels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -150,8 +151,13 @@ class Showers:
         Args:
             threshold: in GeV; that of the geometry if not given. Voxels less than 1e-6 of it below
                 stay, as numbers of files are rounded.
+
+        Raises:
+            ShowerError: a threshold that is negative or no number.
         """
         cut = self.geometry.threshold if threshold is None else threshold
+        if not 0 <= cut < math.inf:
+            raise ShowerError(f"threshold={cut} GeV: wanted a number from 0 on")
         kept = np.where(self.voxels >= cut * (1 - 1e-6), self.voxels, self.voxels.dtype.type(0))
         return replace(self, voxels=kept)
 

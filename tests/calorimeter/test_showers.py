@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +70,10 @@ def test_what_is_below_the_threshold_is_emptied_but_not_what_rounding_put_there(
     assert np.flatnonzero(some.above().voxels).tolist() == [1, 3]
     assert np.flatnonzero(some.above(0.15).voxels).tolist() == [3]
     assert some.above().voxels.dtype == np.float32
+    # NaN would empty all of them without a word.
+    for threshold in (math.nan, -1e-3):
+        with pytest.raises(ShowerError, match="wanted a number from 0 on"):
+            some.above(threshold)
 
 
 @pytest.mark.parametrize("number", [0, 1, 7, 5000])
