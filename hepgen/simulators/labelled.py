@@ -96,7 +96,7 @@ class LabelledBatches:
 
     Args:
         sample: features and labels.
-        batch_size: greatest number of showers in a batch.
+        batch_size: greatest number of showers in a batch, on each rank.
         shuffle: whether each epoch has its own order.
         seed: of the orders.
         rank: which process this is.
@@ -115,7 +115,10 @@ class LabelledBatches:
     ) -> None:
         self.sample, self.shuffle, self.seed = sample, shuffle, seed
         self.rank, self.world_size = rank, world_size
-        self.number = max(1, round(math.ceil(len(sample) / batch_size) / world_size)) * world_size
+        steps = max(
+            1, min(math.ceil(len(sample) / (batch_size * world_size)), len(sample) // world_size)
+        )
+        self.number = steps * world_size
 
     def __len__(self) -> int:
         return self.number // self.world_size

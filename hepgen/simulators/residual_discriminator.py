@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from typing import final
 
 from torch import Tensor, cat, nn
+from torch.nn import functional
 
 from hepgen.simulators.discriminator import Discriminator, Select
 
 __all__ = ["ResidualDiscriminator"]
+
+# Voxels along each side of the first kernel.
+WIDEST = 7
 
 
 class _Block(nn.Module):
@@ -52,7 +56,7 @@ class ResidualDiscriminator(Discriminator):
         select: see `Discriminator`.
 
     Raises:
-        ValueError: the features are not those of the shape, or a side has less than 4 voxels.
+        ValueError: the features are not those of the shape.
     """
 
     def __init__(
@@ -69,12 +73,9 @@ class ResidualDiscriminator(Discriminator):
         z, a, r = self.shape
         if num_features != 1 + z * a * r:
             raise ValueError(f"{num_features} features are not 1 + {z} x {a} x {r} voxels")
-        # Gradients of oneDNN's convolutions (torch 2.13) wrote beyond their memory on 5 x 4 x 3.
-        if min(self.shape) < 4:
-            raise ValueError(f"pictures of {z} x {a} x {r} voxels are too small; wanted 4 each")
         before = self.channels[0]
         self.first = nn.Sequential(
-            nn.Conv3d(1, before, 7, 2, 3, bias=False),
+            nn.Conv3d(1, before, WIDEST, 2, bias=False),
             nn.BatchNorm3d(before),
             nn.ReLU(),
             nn.MaxPool3d(3, 2, 1),
@@ -99,6 +100,9 @@ class ResidualDiscriminator(Discriminator):
         x = x.to(self.last.weight.dtype)
         energy = self.energy_norm(x[:, :1])
         picture = x[:, 1:].reshape(-1, 1, *self.shape)  # (B, 1, Z, A, R)
+        # Not by the convolution: the gradient of oneDNN's (torch 2.13), where it adds the zeros
+        # itself, writes beyond its memory for pictures of 5 layers and few sectors and rings.
+        picture = functional.pad(picture, (WIDEST // 2,) * 6)
         seen = self.blocks(self.first(picture)).mean(dim=(2, 3, 4))  # (B, H)
         logits: Tensor = self.last(cat([seen, energy], dim=1))
         return logits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +138,32 @@ def test_a_residual_network_sees_pictures_and_learns() -> None:
         ResidualDiscriminator(97, shape=(6, 4, 5))
 
 
+@pytest.mark.parametrize("shape", [(5, 4, 4), (5, 3, 4), (3, 1, 2), (1, 1, 1), (6, 5, 4)])
+def test_small_pictures_are_seen_as_by_convolutions_without_onednn(shape: tuple[int, ...]) -> None:
+    x = torch.rand(33, 1 + math.prod(shape), generator=torch.Generator().manual_seed(0))
+    network = ResidualDiscriminator(x.shape[1], shape=shape).train()
+    # Numbers of double precision are none of oneDNN's.
+    double, y = copy.deepcopy(network).double(), x.double()
+    kernel = double.get_parameter("first.0.weight")
+    picture = nn.functional.conv3d(y[:, 1:].view(-1, 1, *shape), kernel, stride=2, padding=3)
+    assert isinstance(double.first, nn.Sequential)
+    seen = double.blocks(double.first[1:](picture)).mean((2, 3, 4))
+    wanted = double.last(torch.cat([seen, double.energy_norm(y[:, :1])], 1)).float()
+    torch.testing.assert_close(network(x), wanted, rtol=1e-4, atol=1e-4)
+    # Convolutions with zeros of their own wrote beyond their memory in a handful of steps.
+    for _ in range(10):
+        network(x).square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
 def test_batches_hold_every_shower_once_on_any_number_of_ranks() -> None:
     whole = sample(103)
     for ranks in (1, 3):
+        assert all(
+            len(batch) <= 10
+            for rank in range(ranks)
+            for batch in LabelledBatches(whole, batch_size=10, rank=rank, world_size=ranks).epoch(0)
+        )
         seen = [
             batch.x
             for rank in range(ranks)
