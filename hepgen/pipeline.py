@@ -27,7 +27,7 @@ from hepgen.io.errors import WrongType
 from hepgen.io.friends import METADATA
 from hepgen.pipeline_folder import told_in
 from hepgen.pipeline_head import HeadSpec, head_for, parts_for, sample_for
-from hepgen.pipeline_keys import check_pipeline, find_tagger, read_yaml
+from hepgen.pipeline_keys import check_pipeline, find_tagger, open_parser, read_yaml
 from hepgen.prediction import predict_files
 from hepgen.sample import JetSample, Parts
 from hepgen.start import Start
@@ -170,16 +170,8 @@ def resolve(
 
 def pipeline_parser() -> ArgumentParser:
     """The keys of a pipeline, from the signatures of what they configure."""
-    parser = ArgumentParser(
-        prog="hepgen train",
-        usage="hepgen train PIPELINE.yaml [--model.k 12 ...]",
-        description="Train a tagger as a pipeline says. Options override keys of the YAML.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="the pipeline, a YAML file")
-    parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
-    parser.add_argument("--seed", type=int, default=0, help="of splitting, weights and training")
+    told = "Train a tagger as a pipeline says."
+    parser = open_parser("train", "--model.k 12", told, seed="of splitting, weights and training")
     learnt = "what is learnt besides classes: a head of hepgen.heads, or {head: arguments}"
     parser.add_argument("--head", type=HeadSpec | None, help=learnt)
     parser.add_class_arguments(JetSample, "data")

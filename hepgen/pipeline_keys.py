@@ -14,7 +14,29 @@ from hepgen import taggers
 from hepgen.io.errors import InputError, MissingFile, MissingName, WrongType
 from hepgen.taggers import Tagger
 
-__all__ = ["check_pipeline", "find_tagger", "read_yaml"]
+__all__ = ["check_pipeline", "find_tagger", "open_parser", "read_yaml"]
+
+
+def open_parser(verb: str, example: str, description: str, *, seed: str) -> ArgumentParser:
+    """A parser with what all pipelines have: the YAML, the folder of the run, and the seed.
+
+    Args:
+        verb: of hepgen.
+        example: an option that overrides a key.
+        description: what the verb does with a pipeline.
+        seed: what the seed decides.
+    """
+    parser = ArgumentParser(
+        prog=f"hepgen {verb}",
+        usage=f"hepgen {verb} PIPELINE.yaml [{example} ...]",
+        description=f"{description} Options override keys of the YAML.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="the pipeline, a YAML file")
+    parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
+    parser.add_argument("--seed", type=int, default=0, help=seed)
+    return parser
 
 
 def find_tagger(name: str) -> type[Tagger]:

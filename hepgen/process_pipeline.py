@@ -37,7 +37,7 @@ from hepgen.integration.cuts import Cuts
 from hepgen.integration.pdf import PDF, PartonDensities, ToyPDF
 from hepgen.integration.process import Process
 from hepgen.io.errors import InputError, MissingName, WrongType
-from hepgen.pipeline_keys import read_yaml
+from hepgen.pipeline_keys import open_parser, read_yaml
 
 __all__ = ["Binning", "ProcessPipeline", "process_parser", "read_process_pipeline"]
 
@@ -170,17 +170,10 @@ def process_parser(name: str = "DrellYan") -> ArgumentParser:
         MissingName: there is none of this name.
     """
     cls = _class_of(name)
-    parser = ArgumentParser(
-        prog="hepgen integrate",
-        usage="hepgen integrate PIPELINE.yaml [--integrate.calls 1000000 ...]",
-        description="Integrate a cross section as a pipeline says, and write histograms and events."
-        f" Processes: {', '.join(processes.__all__)}. Options override keys of the YAML.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="the pipeline, a YAML file")
-    parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
-    parser.add_argument("--seed", type=int, default=0, help="of points and events")
+    told = "Integrate a cross section as a pipeline says, and write histograms and events."
+    told += f" Processes: {', '.join(processes.__all__)}."
+    calls = "--integrate.calls 1000000"
+    parser = open_parser("integrate", calls, told, seed="of points and events")
     parser.add_argument("--events", type=int, default=0, help="unweighted events to write")
     share = "share of the cross section that may be left in overweight events"
     parser.add_argument("--overweight", type=float, default=1e-3, help=share)

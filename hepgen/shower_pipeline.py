@@ -30,7 +30,7 @@ from rich.console import Console
 from hepgen import calorimeter, simulators
 from hepgen.io.errors import MissingName, WrongType
 from hepgen.pipeline_folder import told_in
-from hepgen.pipeline_keys import check_pipeline, read_yaml
+from hepgen.pipeline_keys import check_pipeline, open_parser, read_yaml
 from hepgen.shower_sample import ShowerParts, ShowerSample
 from hepgen.simulators import Conditions, Simulator
 from hepgen.training import fit
@@ -146,16 +146,8 @@ def read_shower_pipeline(words: Sequence[str]) -> ShowerPipeline:
 
 def shower_parser() -> ArgumentParser:
     """The keys of a pipeline, from the signatures of what they configure."""
-    parser = ArgumentParser(
-        prog="hepgen train",
-        usage="hepgen train PIPELINE.yaml [--model.blocks 12 ...]",
-        description="Train a simulator as a pipeline says. Options override keys of the YAML.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="the pipeline, a YAML file")
-    parser.add_argument("--output", type=str | None, help="folder of the run; runs/<pipeline>")
-    parser.add_argument("--seed", type=int, default=0, help="of division, weights and training")
+    told, decided = "Train a simulator as a pipeline says.", "of division, weights and training"
+    parser = open_parser("train", "--model.blocks 12", told, seed=decided)
     parser.add_class_arguments(ShowerSample, "data")
     of_class = {"geometry", "conditions"}
     parser.add_subclass_arguments(
@@ -197,7 +189,9 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
 
     options = {"progress": progress, **pipeline.options}
     progress = options["progress"]
-    folder, say = pipeline.output, Console(quiet=not progress, highlight=False).print
+    # Lines as they are: a command that is cut in two cannot be copied.
+    say = Console(quiet=not progress, highlight=False, soft_wrap=True).print
+    folder = pipeline.output
     parts = pipeline.sample.parts(seed=pipeline.seed)
     counts = [0 if part is None else len(part) for part in parts]
     say("showers: {} to train on, {} for validation, {} for the test".format(*counts))

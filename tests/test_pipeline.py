@@ -14,7 +14,7 @@ from hepgen.data import Features, JetFiles, StreamedBatches
 from hepgen.io import expand, write
 from hepgen.io.errors import InputError, MissingName
 from hepgen.pipeline import pipeline_parser, train, train_from_words
-from hepgen.pipeline_keys import check_pipeline, find_tagger, read_yaml
+from hepgen.pipeline_keys import check_pipeline, find_tagger, open_parser, read_yaml
 from hepgen.sample import JetSample, Parts
 from hepgen.taggers import LorentzNet, ParticleNet
 from hepgen.training import History
@@ -157,3 +157,13 @@ def test_streaming_divides_whole_files_only(many_files: dict[str, list[str]]) ->
     batches = JetFiles(many_files, pool=2).batches(Features("kinematics"), ["QCD", "top"])
     assert isinstance(batches, StreamedBatches)
     assert sum(int(batch.y.sum()) for batch in batches.epoch(0)) == 200
+
+
+def test_pipelines_of_all_verbs_begin_alike() -> None:
+    parser = open_parser("bake", "--oven.heat 200", "Bake as a pipeline says.", seed="of the dough")
+    chosen = parser.parse_args(["--output", "there"])
+    assert (chosen.output, chosen.seed) == ("there", 0)
+    told = " ".join(parser.format_help().split())
+    assert "hepgen bake PIPELINE.yaml [--oven.heat 200 ...]" in told
+    assert "Bake as a pipeline says. Options override keys of the YAML." in told
+    assert "of the dough (type: int, default: 0)" in told
