@@ -104,6 +104,8 @@ class ShowerBatches:
         seed: of the orders and turns.
         rank: which process this is.
         world_size: number of processes, each of which gets every so manyth batch.
+        threshold: in GeV, below which voxels are emptied; that of the geometry of the showers if
+            not given.
 
     Raises:
         ValueError: fewer showers than processes, ``batch_size`` below 1, or no such rank.
@@ -123,6 +125,7 @@ class ShowerBatches:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        threshold: float | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: wanted at least 1")
@@ -134,9 +137,9 @@ class ShowerBatches:
             raise ValueError(f"{len(showers)} showers are too few for {world_size} processes")
         self.showers, self.conditions = showers, conditions
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.threshold = rank, world_size, threshold
         # A turn would leave the angles of the particles behind.
-        aimed = any(name in conditions.ranges for name in ("theta", "phi", "eta"))
+        aimed = any(name in conditions.names for name in ("theta", "phi", "eta"))
         self.turns = turns(showers.geometry) if augment and not aimed else None
 
     def __len__(self) -> int:
@@ -201,7 +204,8 @@ class ShowerBatches:
     def _batch(
         self, some: Showers, rows: NDArray[np.int64], turn: NDArray[np.int64] | None
     ) -> ShowerBatch:
-        voxels = some.voxels
+        # What the geometry counts as empty is no energy of a layer either.
+        voxels = some.above(self.threshold).voxels
         if turn is not None and self.turns is not None:
             voxels = np.take_along_axis(voxels, self.turns[turn], axis=1)
         weight = some.weight

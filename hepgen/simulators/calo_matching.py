@@ -168,7 +168,7 @@ class CaloMatching(Simulator):
         grouping = grouping_of(self.geometry) if plain == "auto" else plain
         sectors = grouping == "sectors"
         # An angle of the particle singles out sectors, and only those that know where they are see.
-        aimed = any(name in self.conditions.ranges for name in ("theta", "phi", "eta"))
+        aimed = any(name in self.conditions.names for name in ("theta", "phi", "eta"))
         alike = sectors and self.geometry.symmetric and not aimed
         positions = "none" if alike else "learned"
         return ShowerTransformer(

@@ -45,6 +45,7 @@ class LayerScale(nn.Module):
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
+        self.threshold = geometry.threshold
         self.register_buffer("floor", torch.tensor(geometry.threshold or 1e-6))
         self.register_buffer("response", torch.tensor(1.0))
         self.register_buffer("mean", torch.zeros(1 + geometry.num_layers))
@@ -65,7 +66,7 @@ class LayerScale(nn.Module):
         """
         if not len(showers):
             raise ShowerError("no showers to take means and widths of")
-        if not showers.geometry.threshold and (showers.voxels > 0).any():
+        if not self.threshold and (showers.voxels > 0).any():
             self.floor.fill_(float(showers.voxels[showers.voxels > 0].min()))
         self.response.fill_(float(np.mean(showers.response)))
         self.mean.fill_(0)

@@ -107,7 +107,8 @@ class Simulator(Kept, ABC):
         """Learn what is not learnt by gradients, such as means and widths, before training.
 
         Args:
-            showers: the training sample; of a long one 20 000 from all over it.
+            showers: the training sample, cut at the threshold of this simulator's geometry; of a
+                long one 20 000 from all over it.
         """
 
     def stages(self) -> Mapping[str, nn.Module]:
@@ -135,7 +136,7 @@ class Simulator(Kept, ABC):
         world_size: int = 1,
         augment: bool = False,
     ) -> ShowerBatches:
-        """Batches for the trainer.
+        """Batches for the trainer, voxels below the threshold of this simulator's geometry emptied.
 
         Args:
             showers: in memory or in files.
@@ -159,6 +160,7 @@ class Simulator(Kept, ABC):
             seed=seed,
             rank=rank,
             world_size=world_size,
+            threshold=self.geometry.threshold,
         )
 
     def fit(

@@ -126,7 +126,8 @@ def _fit_each(
     progress: bool,
 ) -> dict[str, History]:
     train, held_out = samples
-    simulator.prepare(some)
+    # As batches are cut: what the geometry counts as empty is no energy of a layer either.
+    simulator.prepare(some.into(simulator.geometry).above())
     modules = simulator.stages()
     _check_names(type(simulator).__name__, modules, settings, stages)
     histories = {}

@@ -112,6 +112,21 @@ def test_showers_of_slanting_particles_are_not_turned(showers):
     np.testing.assert_array_equal(found, showers.voxels)
 
 
+def test_showers_at_angles_that_are_labels_are_not_turned(showers):
+    some = replace(showers, conditions={"theta": np.arange(103) % 3})
+    made_of = ShowerBatches(some, Conditions.of(some), batch_size=50, augment=True)
+    found = np.concatenate([batch.voxels.numpy() for batch in made_of.epoch(0)])
+    np.testing.assert_array_equal(found, showers.voxels)
+
+
+def test_voxels_below_the_threshold_are_energy_of_no_layer(showers):
+    cut = float(np.median(showers.voxels[showers.voxels > 0]))
+    some = replace(showers, geometry=replace(showers.geometry, threshold=cut))
+    found = torch.cat([batch.voxels for batch in batches(some, shuffle=False).epoch(0)])
+    np.testing.assert_array_equal(found.numpy(), some.above().voxels)
+    assert found.sum() < 0.99 * showers.voxels.sum()
+
+
 def test_weights_and_their_mean_come_along(showers):
     some = replace(showers, weight=np.linspace(0, 2, 103))
     (batch,) = batches(some, batch_size=200, shuffle=False).epoch(0)

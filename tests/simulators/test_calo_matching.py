@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,9 @@ def test_layer_energies_come_back_and_their_sum_has_the_last_word():
     more[:, 0] = raw[:, 0]
     again = scale.inverse((more - scale.mean) / scale.std, energy)
     torch.testing.assert_close(again.sum(1), layers.sum(1), rtol=1e-5, atol=unit)
+    # Layers and voxels have one threshold, whatever the sample's geometry says.
+    unsaid = replace(showers, geometry=replace(REGULAR, threshold=0.0))
+    assert LayerScale(REGULAR).fit(unsaid).floor == VoxelScale(REGULAR).fit(unsaid).floor
     with pytest.raises(ShowerError, match="no showers"):
         LayerScale(REGULAR).fit(showers[:0])
     with pytest.raises(ShowerError, match="no showers"):

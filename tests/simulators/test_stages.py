@@ -12,7 +12,7 @@ import torch
 import hepgen
 from hepgen import training
 from hepgen.calorimeter import GeometryError, ShowerError
-from hepgen.simulators import CaloFlow, ParametrisedShowers
+from hepgen.simulators import CaloFlow, Conditions, ParametrisedShowers
 from hepgen.simulators.stages import Part, fit_stages
 from hepgen.training import TrainingError
 from tests.simulators.samples import IRREGULAR, made
@@ -126,6 +126,25 @@ def test_a_long_sample_is_prepared_for_from_all_over_it(monkeypatch):
     energy = seen[0].incident_energy
     assert energy.min() == some.incident_energy.min()
     assert energy.max() == some.incident_energy.max()
+
+
+def test_all_is_learnt_from_showers_cut_at_the_threshold_of_the_simulator(showers, monkeypatch):
+    cut = float(np.median(showers.voxels[showers.voxels > 0]))
+    simulator = CaloFlow(
+        replace(showers.geometry, threshold=cut), Conditions.of(showers), **SIZES["CaloFlow"]
+    )
+    prepared, learnt = [], []
+    monkeypatch.setattr(CaloFlow, "prepare", lambda self, showers: prepared.append(showers))
+
+    def told(module, train, *, validation, **more):
+        learnt.append(train), learnt.append(validation)
+
+    monkeypatch.setattr(training, "fit", told)
+    simulator.fit(showers, validation=0.2, progress=False)
+    found = [prepared[0].voxels, *(b.voxels.numpy() for some in learnt for b in some.epoch(0))]
+    for voxels in found:
+        assert voxels[voxels > 0].min() >= cut * (1 - 1e-6)
+    assert prepared[0].geometry.threshold == cut
 
 
 def test_a_simulator_without_stages_is_kept(tmp_path):
