@@ -13,10 +13,12 @@ Shapes: B showers, L layers, C context.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hepgen.flows import Conditioner
+from hepgen.simulators.calo_vae_kernels import draw_layers
 
 __all__ = ["LayerHits"]
 
@@ -71,6 +73,12 @@ class LayerHits(nn.Module):
             uniform: numbers in (0, 1), shape (B, L).
             context: shape (B, C).
         """
+        if uniform.device.type == "cpu" and not torch.compiler.is_exporting():
+            alone, flat = self._numbers(context)
+            if alone.dtype == uniform.dtype == torch.float32 and not alone.requires_grad:
+                out = np.empty(tuple(uniform.shape), np.float32)
+                draw_layers(alone.numpy(), flat.numpy(), uniform.numpy(), out)
+                return torch.from_numpy(out)
         alone, coefficients = self._logits(context)
         columns: list[Tensor] = []
         logits = alone
@@ -82,10 +90,14 @@ class LayerHits(nn.Module):
 
     def _logits(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """What layers have of the context, (B, L), and coefficients of those before, (B, L, L)."""
-        alone, flat = torch.split(
-            self.network(context[:, :0], context), [self.layers, len(self.row)], dim=1
-        )
+        alone, flat = self._numbers(context)
         square = flat.new_zeros(flat.shape[0], self.layers * self.layers)
         places = (self.row * self.layers + self.column).expand(flat.shape[0], -1)
         coefficients = square.scatter(1, places, flat)
-        return alone + self.usual, coefficients.view(-1, self.layers, self.layers)
+        return alone, coefficients.view(-1, self.layers, self.layers)
+
+    def _numbers(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, coefficients row by row, (B, L (L - 1) / 2)."""
+        numbers = self.network(context[:, :0], context)
+        alone, flat = torch.split(numbers, [self.layers, len(self.row)], dim=1)
+        return alone + self.usual, flat

@@ -23,6 +23,9 @@ __all__ = ["Decoder", "Encoder", "FromVoxels", "LayerBlock", "LayerLinear", "ToV
 TOLD = 2
 # Of ln of variances, which would be 0 or infinite in float32 beyond.
 LOG_VARIANCES = (-12.0, 6.0)
+# Before anything is learnt. Latent numbers that begin as noise are what a decoder learns to ignore
+# first, and then nothing brings them back; these begin as numbers that tell of the shower.
+USUAL_LOG_VARIANCE = -4.0
 
 
 class LayerLinear(nn.Module):
@@ -176,7 +179,7 @@ class ToVoxels(_Groups):
 
 
 class Encoder(nn.Module):
-    """Means and logarithms of the variances of q(z | x, u, c).
+    """Means and logarithms of the variances of q(z | x, u, c), and of the layers' totals.
 
     Args:
         geometry: of the voxels.
@@ -195,34 +198,47 @@ class Encoder(nn.Module):
         self.read = FromVoxels(geometry, 2, width)
         self.block = LayerBlock(layers, width, TOLD + context, neighbours)
         self.narrow = LayerLinear(layers, width, max(1, width // 4))
+        self.totals = LayerLinear(layers, width, 2)
         self.trunk = nn.Sequential(
-            nn.Linear(layers * max(1, width // 4) + context, trunk),
+            nn.Linear(layers * max(1, width // 4) + context + latent, trunk),
             nn.SiLU(),
             nn.Linear(trunk, trunk),
             nn.SiLU(),
             nn.Linear(trunk, 2 * latent),
         )
+        self.gain = nn.Parameter(torch.ones(latent))
 
-    def forward(self, features: Tensor, told: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, modes: Tensor, told: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of a batch.
 
         Args:
             features: of the voxels, shape (2, B, V).
+            modes: of all layers, which the latent numbers begin as, shape (B, D).
             told: of the layers' energies, shape (L, B, 2).
             context: shape (B, C).
 
         Returns:
-            (B, D) twice.
+            Of z, (B, D) twice; of the logarithms of the totals, (B, L) twice.
         """
         extra = torch.cat([told, context.expand(len(told), -1, -1)], dim=2)
         hidden = self.block(self.read(features), extra)  # (L, B, H)
-        flat = self.narrow(nn.functional.silu(hidden)).transpose(0, 1).flatten(1)
-        mean, log_variance = self.trunk(torch.cat([flat, context], dim=1)).chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCES)
+        active = nn.functional.silu(hidden)
+        flat = self.narrow(active).transpose(0, 1).flatten(1)
+        known = torch.cat([flat, context, modes], dim=1)
+        mean, log_variance = self.trunk(known).chunk(2, dim=1)
+        mean = mean + self.gain * modes
+        total, spread = self.totals(active).permute(2, 1, 0)  # (B, L)
+        widths = [(x + USUAL_LOG_VARIANCE).clamp(*LOG_VARIANCES) for x in (log_variance, spread)]
+        return mean, widths[0], total, widths[1]
 
 
 class Decoder(nn.Module):
     """Parameters of p(x | z, u, c).
+
+    The rate of each voxel, and the shift of its locations, depend on all that its layer knows, its
+    other parameters on a few numbers of it: a seventh of the products for as good a density.
 
     Args:
         geometry: of the voxels.
@@ -230,8 +246,8 @@ class Decoder(nn.Module):
         latent: D.
         width: H.
         trunk: width of the network of all layers.
-        neighbours: how many layers on each side a layer sees.
-        parameters: P.
+        form: G.
+        components: K.
     """
 
     def __init__(
@@ -241,11 +257,11 @@ class Decoder(nn.Module):
         latent: int,
         width: int,
         trunk: int,
-        neighbours: int,
-        parameters: int,
+        form: int,
+        components: int,
     ) -> None:
         super().__init__()
-        self.layers, self.width = geometry.num_layers, width
+        self.layers, self.width, self.components = geometry.num_layers, width, components
         self.trunk = nn.Sequential(
             nn.Linear(latent + context + TOLD * self.layers, trunk),
             nn.SiLU(),
@@ -253,8 +269,11 @@ class Decoder(nn.Module):
             nn.SiLU(),
             nn.Linear(trunk, self.layers * width),
         )
-        self.block = LayerBlock(self.layers, width, TOLD + context + latent, neighbours)
-        self.write = ToVoxels(geometry, width, parameters)
+        # The trunk has told each layer of the others already.
+        self.block = LayerBlock(self.layers, width, TOLD + context, 0)
+        self.narrow = LayerLinear(self.layers, width, form)
+        self.write = ToVoxels(geometry, width, 2)
+        self.form = ToVoxels(geometry, form, 3 * components)
 
     def forward(self, z: Tensor, told: Tensor, context: Tensor) -> Tensor:
         """Of a batch.
@@ -267,8 +286,21 @@ class Decoder(nn.Module):
         Returns:
             Shape (P, B, V).
         """
-        known = torch.cat([z, context], dim=1)
-        flat = torch.cat([known, told.transpose(0, 1).flatten(1)], dim=1)
+        hidden, few = self.hidden(z, told, context)
+        rate, shift = self.write(hidden)
+        weights, places, scales = self.form(few).chunk(3)  # (K, B, V)
+        return torch.cat([rate[None], weights, places + shift, scales])
+
+    def hidden(self, z: Tensor, told: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """What the layers know (L, B, H), and the few numbers of it (L, B, G).
+
+        Args:
+            z: see ``forward``.
+            told: likewise.
+            context: likewise.
+        """
+        flat = torch.cat([z, context, told.transpose(0, 1).flatten(1)], dim=1)
         hidden = self.trunk(flat).view(-1, self.layers, self.width).transpose(0, 1)  # (L, B, H)
-        extra = torch.cat([told, known.expand(self.layers, -1, -1)], dim=2)
-        return cast(Tensor, self.write(nn.functional.silu(self.block(hidden, extra))))
+        extra = torch.cat([told, context.expand(self.layers, -1, -1)], dim=2)
+        active = nn.functional.silu(self.block(hidden, extra))
+        return active, torch.tanh(self.narrow(active))

@@ -2,18 +2,24 @@ r"""How likely a voxel is empty, and which share of its layer's energy it has if
 
 Of a layer with energy E a voxel is hit by a Poissonian number of particles, :math:`\lambda` in the
 mean and proportional to E but for what the parameters tell, so with probability
-:math:`\pi = 1 - e^{-\lambda}`. If it is, the logarithm y of its share has a density of K logistic
-distributions,
+:math:`\pi = 1 - e^{-\lambda}`. If it is, it gets an amount x, and of the layer's energy the share
+:math:`s = x / T`, where T is the sum of all amounts of the layer. The amount is one of K
 
-.. math:: p(y) = \sum_k w_k \, \sigma(t_k) \, \sigma(-t_k) / s_k, \quad t_k = (y - m_k) / s_k .
+.. math:: x = e^{m_k} \ln\big(1 + e^{t \, \sigma_k}\big) ,
 
-What falls below the threshold, :math:`y < y_0 = \ln(E_\mathrm{threshold} / E)`, is empty as well:
+with probability w_k, where t has the logistic distribution: a power of x towards 0, and an
+exponential tail. (Of logistic distributions of ln x, which have powers of x as tails, sums of
+several voxels fluctuate by a third too much.) Amounts are independent; shares, whose sum is 1,
+are not, and their density is the integral over the sum T, which nobody sees,
 
-.. math:: P(\mathrm{empty}) = 1 - \pi + \pi \sum_k w_k \, \sigma\big((y_0 - m_k) / s_k\big) .
+.. math:: p(\ln s) = \int d\tau \prod_i p_i(\ln s_i + \tau) , \quad \tau = \ln T .
 
-One uniform number draws a voxel: whether it is hit, from which distribution, and the quantile of
-that one. Logistic distributions have quantiles in plain operations, and fitted the shares of
-Geant4 showers with two as well as Gaussians did with three.
+Here :math:`\tau` is given: a number for each layer. What falls below the threshold,
+:math:`\ln s < y_0 = \ln(E_\mathrm{threshold} / E)`, is empty as well:
+
+.. math:: P(\mathrm{empty}) = 1 - \pi + \pi \, P(\ln x < y_0 + \tau) .
+
+One uniform number draws a voxel: whether it is hit, which of the K, and the quantile of that one.
 
 Shapes: B showers, L layers, V voxels, K distributions, P = 1 + 3 K parameters of a voxel.
 """
@@ -39,6 +45,12 @@ NOTHING = -30.0
 # Of a uniform number, so that its logit is finite.
 EDGE = 1e-7
 NARROWEST = 0.02
+# A voxel so little below the threshold is one at the threshold that was rounded.
+KEPT = 1 - 2e-5
+# Of amounts: the least one, their logarithms, and those in units of exp(m).
+LEAST = 1e-30
+LOCATIONS = (-40.0, 20.0)
+LOG_AMOUNTS = (-40.0, 6.0)
 # Beyond which a voxel is surely empty, or hit, in float32.
 LOG_RATES = (-14.0, 4.5)
 
@@ -113,54 +125,65 @@ class VoxelMixture(nn.Module):
         layers = self.preprocessing.spread(self.preprocessing.sums(voxels))
         return torch.where(layers > 0, voxels / layers.clamp(min=1e-30), 0)
 
-    def features(self, shares: Tensor) -> Tensor:
-        """What a network is shown of voxels: whether they are hit, and how unusual they are.
-
-        Args:
-            shares: shape (B, V).
-
-        Returns:
-            Shape (2, B, V).
-        """
-        hit = shares > 0
-        y = (shares.clamp(min=1e-30).log() - self.location) / self.width
-        return torch.stack([hit.to(shares), torch.where(hit, y, 0)])
-
-    def log_prob(self, parameters: Tensor, shares: Tensor, layers: Tensor) -> Tensor:
-        """Log-density of the shares, given the energies of the layers.
+    def log_prob(
+        self, parameters: Tensor, shares: Tensor, layers: Tensor, totals: Tensor
+    ) -> Tensor:
+        """Log-density of the logarithms of the shares, given the sums of the amounts.
 
         Args:
             parameters: shape (P, B, V).
             shares: shape (B, V).
             layers: energies in GeV, shape (B, L). In an empty layer nothing is left to chance, and
                 in one of a single hit nothing but which voxel it is.
+            totals: logarithms of the sums, shape (B, L).
 
         Returns:
             Shape (B, V).
         """
         rate, log_weight, location, scale = self._split(parameters, layers)
         hit = shares > 0
-        y = torch.where(hit, shares, 1).log()
-        t = (y - location) / scale  # (K, B, V)
-        sigmoid = nn.functional.logsigmoid
-        density = torch.logsumexp(log_weight + sigmoid(t) + sigmoid(-t) - scale.log(), dim=0)
         spread = self.preprocessing.spread
-        hits = self.preprocessing.sums(hit.to(shares))  # (B, L)
-        free = spread((hits > 1).to(shares))
-        below = (self._threshold(layers) - location) / scale
+        free = spread(self.free(shares).to(shares))
+        shift = spread(totals) * free
+        t, slope = _standard(torch.where(hit, shares, 1).log() + shift - location, scale)
+        sigmoid = nn.functional.logsigmoid
+        density = torch.logsumexp(log_weight + sigmoid(t) + sigmoid(-t) + slope, dim=0)
+        below, _ = _standard(self._threshold(layers) + shift - location, scale)
         under = torch.logsumexp(log_weight + sigmoid(below), dim=0)
         filled = torch.log(-torch.expm1(-rate))
         empty = torch.logaddexp(-rate, filled + under)
         found = torch.where(hit, filled + density * free, empty)
         return found * spread((layers > 0).to(shares))
 
+    def free(self, shares: Tensor) -> Tensor:
+        """Layers with more than one hit, whose shares are not known without looking, (B, L).
+
+        Args:
+            shares: shape (B, V).
+        """
+        return self.preprocessing.sums((shares > 0).to(shares)) > 1
+
     def draw(self, parameters: Tensor, uniform: Tensor, layers: Tensor) -> Tensor:
-        """Shares, one at least in each layer; their sums are of the order of 1.
+        """Shares, one above 0 at least in each layer; they sum to 1.
 
         Args:
             parameters: shape (P, B, V).
             uniform: numbers in (0, 1), shape (B, V).
             layers: energies in GeV, shape (B, L).
+
+        Returns:
+            Shape (B, V).
+        """
+        amount = self.amounts(parameters, uniform, layers)
+        return amount / self.preprocessing.spread(self.preprocessing.sums(amount))
+
+    def amounts(self, parameters: Tensor, uniform: Tensor, layers: Tensor) -> Tensor:
+        """What shares are shares of, 0 in voxels that are not hit.
+
+        Args:
+            parameters: see ``draw``.
+            uniform: likewise.
+            layers: likewise.
 
         Returns:
             Shape (B, V).
@@ -172,13 +195,33 @@ class VoxelMixture(nn.Module):
         rest = rest.clamp(EDGE, 1 - EDGE)
         weight = log_weight.exp()
         y = torch.zeros_like(rest)
+        m = torch.zeros_like(rest)
         before = torch.zeros_like(rest)
         for k in range(self.components):
             quantile = ((rest - before) / weight[k].clamp(min=EDGE)).clamp(EDGE, 1 - EDGE)
-            here = location[k] + scale[k] * (quantile.log() - torch.log1p(-quantile))
-            y = torch.where(rest >= before, here, y)
+            here = rest >= before
+            y = torch.where(here, scale[k] * (quantile / (1 - quantile)).log(), y)
+            m = torch.where(here, location[k], m)
             before = before + weight[k]
-        return torch.where(hit, y.clamp(max=0).exp(), 0)
+        amount = torch.exp(m.clamp(*LOCATIONS)) * nn.functional.softplus(y)
+        return torch.where(hit, amount.clamp(min=LEAST), 0)
+
+    def energies(self, shares: Tensor, layers: Tensor) -> Tensor:
+        """Energies of voxels, none of them below the threshold, the layers' kept.
+
+        Args:
+            shares: as ``draw`` gives them, shape (B, V).
+            layers: in GeV, 0 or at least the threshold, shape (B, L).
+
+        Returns:
+            In GeV, shape (B, V).
+        """
+        spread, floor = self.preprocessing.spread, self.preprocessing.floor
+        cut = floor * KEPT / layers.clamp(min=1e-9)
+        cut = torch.minimum(cut, -self._least(-shares))
+        kept = torch.where(shares >= spread(cut), shares, 0)
+        found = kept * spread(layers / self.preprocessing.sums(kept))
+        return torch.where(found > 0, found.clamp(min=floor), 0)
 
     def _split(self, parameters: Tensor, layers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rate of hits (B, V); logarithms of weights, locations and scales (K, B, V)."""
@@ -205,3 +248,12 @@ class VoxelMixture(nn.Module):
         if self.preprocessing.regular:
             return values.view(-1, len(sizes), sizes[0]).amin(2)
         return torch.stack([part.amin(1) for part in torch.split(values, sizes, dim=1)], dim=1)
+
+
+def _standard(y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Of ln x - m, the logistic variable t and ln |dt / d ln x|."""
+    y = y.clamp(*LOG_AMOUNTS)
+    amount = y.exp()
+    # ln(1 - exp(-amount)), and ln(exp(amount) - 1) with it.
+    rest = torch.log(-torch.expm1(-amount))
+    return (amount + rest) / scale, y - rest - scale.log()
