@@ -148,7 +148,7 @@ def _groups(
 
 
 def _radius(table: Floats, pairs: int) -> float:
-    """Half way between the wanted number of closest pairs and one more."""
+    """Half way between the wanted number of closest pairs and one more; beyond pairs alike."""
     closest = np.full(pairs + 1, np.inf)
     centred = table - table.mean(axis=0)
     for rows in blocks(len(table), len(table)):
@@ -156,7 +156,11 @@ def _radius(table: Floats, pairs: int) -> float:
         later = np.arange(len(table)) > (rows.start + np.arange(len(values)))[:, None]
         near = values[later & (values < closest[-1])]
         closest = np.sort(np.concatenate([closest, near]))[: pairs + 1]
-    return float(np.sqrt(closest[-2:]).mean())
+    near, far = np.sqrt(closest[-2:]).tolist()
+    # Rows alike, such as empty showers, are at one distance but for what products of matrices round
+    # of it: all such pairs are close, or none of a sample with many of them would be.
+    margin = 1e-6 * float(np.sqrt(np.einsum("ij,ij->i", centred, centred).max()))
+    return float((near + far) / 2 if far - near > margin else far + margin)
 
 
 def _close(table: Floats, weight: Floats, radius: float) -> tuple[float, float, float]:

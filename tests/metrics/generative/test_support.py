@@ -24,6 +24,16 @@ def test_pairs_and_radius_are_those_of_all_distances():
     assert found.ratio.value == pytest.approx(50 / close)
 
 
+def test_showers_that_are_alike_in_both_samples_make_no_difference():
+    # Empty showers, say: 780 pairs at no distance, of which 400 are asked for.
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(300, 3)), rng.normal(size=(300, 3))
+    x[:40] = y[:40] = 0
+    found = generative.support_ratio(x, y, pairs=400)
+    assert found.close_reference == found.close_generated == 780
+    assert found.ratio.value == 1
+
+
 def test_a_generator_with_few_showers_has_a_small_support():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(2000, 5))
