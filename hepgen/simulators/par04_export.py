@@ -9,6 +9,10 @@ to 11.4, ``/Par04/inference/setModelType VAE`` where there is that command):
   -pi (`hepgen.calorimeter.par04.par04_order`);
 - each number times the kinetic energy is what the cell gets.
 
+Graphs are written as torch computes them, without what the exporter calls optimisation, and with
+sigmoids that keep their digits where they are small: onnxruntime then differs from torch as much as
+torch in float32 differs from torch in float64.
+
 Shapes: B showers, V cells, S noise, C context.
 """
 
@@ -16,8 +20,10 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -39,8 +45,12 @@ __all__ = ["Par04Model", "export_par04", "macro"]
 MAX_ENERGY = 1_024_000.0
 MAX_ANGLE = 90.0
 CONDITIONS = 4
-# The first that onnxruntime 1.11 cannot read is 17, the exporter writes none below 18.
+# Read by onnxruntime 1.14 and later; the exporter writes none below.
 OPSET = 18
+# Showers with which a file is checked, and how much of the energy may be in other cells. Where a
+# number is next to a threshold one shower may be another altogether, but not most of them.
+CHECKED = 5
+SLACK = 1e-4
 
 
 @runtime_checkable
@@ -55,7 +65,7 @@ class Par04Model(nn.Module):
 
     Args:
         simulator: with ``noise_width`` and ``from_noise(noise, incident_energy, context)``, as
-            `CaloVAE` and `CaloMatching` have them; its cells are all of one size.
+            `CaloINN`, `CaloVAE` and `CaloMatching` have them; its cells are all of one size.
         conditions: values of conditions that the example does not tell, such as ``pdg``; "theta"
             is the example's angle.
 
@@ -79,7 +89,7 @@ class Par04Model(nn.Module):
         if not isinstance(simulator, _FromNoise):
             raise ShowerError(
                 f"{name} cannot run in Par04, which gives Gaussian numbers: it has no from_noise; "
-                "CaloVAE and CaloMatching have"
+                "CaloINN, CaloVAE and CaloMatching have"
             )
         self.mesh = par04_mesh(simulator.geometry)
         self.simulator, self.num_latent = simulator, simulator.noise_width
@@ -137,45 +147,62 @@ def export_par04(
 ) -> Par04Model:
     """Write a simulator for the example Par04, whole or not at all.
 
-    The file tells the macro commands that go with it (in its metadata, ``macro``).
+    The file tells the macro commands that go with it (in its metadata, ``macro``). Before it gets
+    its name onnxruntime runs it on some showers, and cells have to be those of torch.
 
     Args:
         simulator: trained; see `Par04Model`.
         path: the file to write or replace, ``*.onnx``.
         conditions: see `Par04Model`.
         dynamic: whether it takes any number of showers at a time; the example takes one.
-        opset: version of the operators of ONNX.
+        opset: version of the operators of ONNX, 18 at least.
 
     Returns:
         The same in torch.
 
     Raises:
-        ShowerError: the simulator cannot be exported; see `Par04Model`.
-        GeometryError: likewise.
+        ShowerError: the simulator cannot be exported, see `Par04Model`; the name does not end in
+            ``.onnx``; there is no such version; or onnxruntime gives other showers than torch.
+        GeometryError: see `Par04Model`.
         MissingPackage: onnx or onnxscript is not there.
         OSError: the file cannot be written.
+
+    Warns:
+        UserWarning: onnxruntime is not there, so the file was not checked.
     """
+    if Path(path).suffix != ".onnx":
+        raise ShowerError(f"a simulator becomes an ONNX file, *.onnx; got {Path(path).name!r}")
+    if opset < OPSET:
+        raise ShowerError(f"opset {opset} cannot be written; wanted {OPSET} at least")
     model = Par04Model(simulator, conditions)
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingPackage("Par04 files need ONNX: pip install 'hepgen[onnx]'") from error
-    with warnings.catch_warnings():
-        # torch 2.13 warns of what it does itself when it copies programs.
-        warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)
-        found = torch.onnx.export(
-            _program(model, dynamic),
-            opset_version=opset,
-            input_names=["input"],
-            output_names=["cells"],
-            external_data=False,
-            verbose=False,
-        )
-    assert found is not None
-    found.model.metadata_props.update(_about(model))
-    with replacing(path) as temporary:
-        found.save(temporary)
+    with _evaluating(model):
+        with warnings.catch_warnings():
+            # torch 2.13 warns of what it does itself when it copies programs.
+            warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)
+            # Not optimised here: onnxscript takes constants within 1e-5 of one for one, and within
+            # 1e-8 of zero for zero, and leaves out the quotients and sums with them.
+            found = torch.onnx.export(
+                _program(model, dynamic),
+                opset_version=opset,
+                input_names=["input"],
+                output_names=["cells"],
+                external_data=False,
+                verbose=False,
+                optimize=False,
+            )
+        assert found is not None
+        if found.model.opset_imports.get("") != opset:
+            raise ShowerError(f"opset {opset} cannot be written; take {OPSET}")
+        _simplify(found.model, opset)
+        found.model.metadata_props.update(_about(model))
+        with replacing(path) as temporary:
+            found.save(temporary)
+            _check(model, temporary, str(path))
     return model
 
 
@@ -186,8 +213,9 @@ def macro(model: Par04Model, path: str | Path) -> str:
 
     Args:
         model: what was exported.
-        path: of the file.
+        path: of the file; Geant4 looks for it from where it was started.
     """
+    name = f'"{path}"' if any(c.isspace() for c in str(path)) else str(path)
     shape = model.simulator.geometry.shape
     assert shape is not None
     layers, sectors, rings = shape
@@ -195,7 +223,7 @@ def macro(model: Par04Model, path: str | Path) -> str:
     lines = [
         f"/Par04/inference/setSizeLatentVector {model.num_latent}",
         f"/Par04/inference/setSizeConditionVector {CONDITIONS}",
-        f"/Par04/inference/setModelPathName {path}",
+        f"/Par04/inference/setModelPathName {name}",
         "/Par04/inference/setModelType VAE",
         "/Par04/inference/setInferenceLibrary ONNX",
     ]
@@ -222,29 +250,93 @@ def _about(model: Par04Model) -> dict[str, str]:
     }
 
 
-def _program(model: Par04Model, dynamic: bool) -> torch.export.ExportedProgram:
-    # Two showers, as sizes of one are taken for constants.
-    rows = 2 if dynamic else 1
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, without gradients, and afterwards as it was."""
     modes = {module: module.training for module in model.modules()}
-    example = torch.zeros(rows, model.num_latent + CONDITIONS, device=model.order.device)
-    example[:, model.num_latent] = 1000 * (model.low * model.high) ** 0.5 / MAX_ENERGY
-    example[:, -1] = 1
-    shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
     try:
+        model.eval()
         with torch.no_grad():
-            program = torch.export.export(
-                model.eval(), (example,), dynamic_shapes=shapes, strict=False
-            )
-            plain: torch.export.ExportedProgram = program.run_decompositions(
-                {
-                    torch.ops.hepgen.spline.default: _plain_spline,
-                    torch.ops.aten.cumprod.default: _plain_cumprod,
-                }
-            )
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _program(model: Par04Model, dynamic: bool) -> torch.export.ExportedProgram:
+    # Two showers, as sizes of one are taken for constants.
+    example = _inputs(model, 2 if dynamic else 1).zero_()
+    example[:, model.num_latent] = 1000 * (model.low * model.high) ** 0.5 / MAX_ENERGY
+    example[:, -1] = 1
+    shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
+    program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+    plain: torch.export.ExportedProgram = program.run_decompositions(
+        {
+            torch.ops.hepgen.spline.default: _plain_spline,
+            torch.ops.aten.cumprod.default: _plain_cumprod,
+            torch.ops.aten.sigmoid.default: _plain_sigmoid,
+            torch.ops.aten.silu.default: _plain_silu,
+        }
+    )
     return plain
+
+
+def _inputs(model: Par04Model, showers: int) -> Tensor:
+    """Vectors as the example makes them, straight in, energies all over the range: (B, S + 4)."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(showers, model.num_latent + CONDITIONS, generator=generator)
+    share = (torch.arange(showers) + 0.5) / showers
+    energy = model.low * (model.high / model.low) ** share  # GeV
+    vectors[:, -4:] = torch.stack(
+        [1000 * energy / MAX_ENERGY, *torch.tensor([1.0, 0.0, 1.0]).expand(showers, 3).T], dim=1
+    )
+    return vectors.to(model.order.device)
+
+
+def _check(model: Par04Model, written: Path, name: str) -> None:
+    """Run a file as the example does, and compare."""
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError:
+        warnings.warn(
+            f"{name} was not checked, as onnxruntime is not there: pip install 'hepgen[onnx]'",
+            UserWarning,
+            stacklevel=3,
+        )
+        return
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(written), options, ["CPUExecutionProvider"])
+    differences = []
+    for vector in torch.split(_inputs(model, CHECKED), 1):
+        wanted = model(vector).cpu().double()
+        got = torch.from_numpy(session.run(None, {"input": vector.cpu().numpy()})[0]).double()
+        tiny = torch.finfo(torch.float32).tiny
+        differences.append(float((got - wanted).abs().sum() / wanted.abs().sum().clamp(min=tiny)))
+    worst = statistics.median(math.inf if math.isnan(d) else d for d in differences)
+    if worst > SLACK:
+        raise ShowerError(
+            f"{name} was not written: onnxruntime puts {worst:.1e} of the energy of a shower "
+            f"elsewhere than torch (median of {CHECKED}); wanted {SLACK:.0e} at most"
+        )
+
+
+def _simplify(written: Any, opset: int) -> None:
+    """Constants computed, what nothing reads left out, and no paths of this machine."""
+    from onnx import helper
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
+    fold_constants(written)
+    remove_unused_nodes(written)
+    # The exporter says 10, which onnxruntime reads from 1.18 on; nothing of it is used.
+    written.ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
+    for node in written.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*written.graph.inputs, *written.graph.initializers.values()):
+        value.metadata_props.clear()
 
 
 def _plain_spline(x: Tensor, raw: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
@@ -261,3 +353,16 @@ def _plain_cumprod(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Ten
     for i in range(1, len(parts)):
         parts[i] = parts[i - 1] * parts[i]
     return torch.stack(parts, dim)
+
+
+def _plain_sigmoid(x: Tensor) -> Tensor:
+    """Sigmoids to one unit in the last place where they are small as well.
+
+    onnxruntime's own are quotients of polynomials that are right to 1e-7 of one: at x = -8.4 that
+    is 1.3e-4 of what they are, and each layer's energy is what such ratios left of it.
+    """
+    return 1 / (1 + torch.exp(-x))
+
+
+def _plain_silu(x: Tensor) -> Tensor:
+    return x * _plain_sigmoid(x)
