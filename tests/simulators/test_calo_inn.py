@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import time
 
@@ -9,9 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from hepgen.calorimeter import Geometry, Layer
+from hepgen.calorimeter import Geometry, Layer, Showers
 from hepgen.flows import RationalQuadraticSpline
 from hepgen.simulators import CaloINN, Conditions
+from hepgen.simulators.calo_inn_kernels import draw_voxels
+from hepgen.simulators.calo_inn_light import (
+    LayerMap,
+    NeighbourCoupling,
+    draw,
+    grid_of,
+    kernels_suit,
+    light_couplings,
+)
+from hepgen.simulators.calo_inn_neighbours import (
+    add_neighbours,
+    neighbours,
+    neighbours_by_kernels,
+    undo_coupling,
+)
 from hepgen.simulators.calo_inn_networks import (
     LayerCoupling,
     alike,
@@ -90,10 +107,11 @@ def test_the_published_flow_runs_and_is_conditional_on_the_energy():
 
 
 @pytest.mark.parametrize("geometry", [REGULAR, IRREGULAR], ids=["regular", "irregular"])
-@pytest.mark.parametrize("joint", [False, True])
-def test_the_density_is_that_of_the_way_back(geometry, joint):
+@pytest.mark.parametrize("options", [{}, {"layers": 2}, {"joint": True}], ids=str)
+def test_the_density_is_that_of_the_way_back(geometry, options):
     showers = made(100, geometry)
-    simulator = CaloINN.of(showers, joint=joint, hidden=16, width=4, energy_hidden=16).double()
+    simulator = CaloINN.of(showers, **options, hidden=16, width=4, energy_hidden=16).double()
+    joint = "joint" in options
     simulator.prepare(showers)
     shaken(simulator)
     context = torch.randn(3, simulator.conditions.width, dtype=torch.float64)
@@ -213,10 +231,14 @@ def test_a_coupling_of_layers_sees_neighbours_and_the_context_and_leaves_the_res
     assert not torch.allclose(coupling(x, context + 1)[0][:, board], y[:, board])
 
 
-@pytest.mark.parametrize("geometry", [REGULAR, IRREGULAR], ids=["regular", "irregular"])
-def test_torch_compiles_generation_and_loss_without_a_break(geometry):
+@pytest.mark.parametrize(
+    ("geometry", "layers"), [(REGULAR, None), (REGULAR, 2), (IRREGULAR, None)], ids=str
+)
+def test_torch_compiles_generation_and_loss_without_a_break(geometry, layers):
     showers = made(40, geometry)
-    simulator = CaloINN.of(showers, num_blocks=2, hidden=8, width=4, energy_hidden=16)
+    simulator = CaloINN.of(
+        showers, num_blocks=2, hidden=8, layers=layers, width=4, energy_hidden=16
+    )
     simulator.prepare(showers)
     shaken(simulator)
     z = torch.randn(8, geometry.num_voxels)
@@ -305,3 +327,137 @@ def test_generation_traces_into_onnx_whatever_the_batch(tmp_path):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=2e-5)
         hits += int((found > 0).sum())
     assert hits > 0
+
+
+SMALL = {"context": 5, "hidden": 4, "width": 2}
+
+
+def light_of(showers: Showers, size: float = 0.05) -> CaloINN:
+    simulator = CaloINN.of(showers, hidden=16, width=8, energy_hidden=16)
+    simulator.prepare(showers)
+    assert simulator.light
+    return shaken(simulator, size)
+
+
+def noise_for(simulator: CaloINN, number: int, energy: float) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(8)
+    noise = torch.randn(number, simulator.noise_width, generator=generator)
+    energies = torch.full((number,), energy)
+    return noise, energies, torch.from_numpy(simulator.conditions.encode(energies.numpy()))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(("sectors", "rings"), [(4, 3), (2, 5), (1, 7), (6, 1)])
+def test_kernels_draw_the_showers_that_torch_draws(symmetric, sectors, rings):
+    geometry = dataclasses.replace(divided(*[(sectors, rings)] * 3), symmetric=symmetric)
+    simulator = light_of(made(200, geometry))
+    assert kernels_suit(simulator.numbers)
+    noise, energies, context = noise_for(simulator, 100, 1.5)
+    # Among them layers whose energy is below what any voxel of them would have, and empty ones.
+    noise[:50, geometry.num_voxels :] *= 3
+    noise[50:60, : geometry.num_voxels] -= 4
+    with torch.inference_mode():
+        u = simulator.energies.transform.inverse(noise[:, geometry.num_voxels :], context)[0]
+        layers = simulator.numbers.layers(u, energies)
+        logs = torch.log1p(layers / 1e-3) / 6 - 1
+        transforms = [*simulator.shapes.transform._transforms]
+        given = noise[:, : geometry.num_voxels]
+        found = draw(transforms, simulator.numbers, given, torch.cat([context, logs], 1), layers)
+        wanted = simulator.from_noise(noise, energies, context)
+    assert (layers == 0).any()
+    assert 0.05 < (wanted > 0).float().mean() < 0.95
+    # Voxels at the threshold may be on either side of it.
+    different = (found > 0) != (wanted > 0)
+    assert different.sum() <= 2
+    same = ~different.any(dim=1)
+    torch.testing.assert_close(found[same], wanted[same], rtol=3e-4, atol=1e-6)
+    torch.testing.assert_close(simulator.numbers.sums(found), layers, rtol=1e-5, atol=1e-6)
+
+
+def test_generation_is_by_kernels_and_does_not_depend_on_the_rows_at_a_time():
+    simulator = light_of(made(200))
+    noise, energies, context = noise_for(simulator, 300, 30.0)
+    with torch.inference_mode():
+        found = simulator.generate(energies, context, torch.Generator().manual_seed(8))
+        wanted = simulator.from_noise(noise, energies, context)
+    near = torch.isclose(found, wanted, rtol=1e-3, atol=1e-6)
+    assert near.float().mean() > 0.999
+    assert found.sum() > 0
+
+
+def test_neighbours_have_the_gradients_of_torch():
+    for grid in ((3, 4, 3), (2, 1, 5), (4, 6, 1)):
+        layers, sectors, rings = grid
+        geometry = divided(*[(sectors, rings)] * layers)
+        coupling = NeighbourCoupling(
+            geometry, checkerboard(geometry), context=layers + 1, hidden=4, width=2
+        )
+        with torch.no_grad():
+            coupling.near.normal_()
+            coupling.begin.normal_()
+            coupling.out.normal_(std=0.1)
+        x, context = torch.randn(5, geometry.num_voxels), torch.randn(5, layers + 1)
+        wanted = copy.deepcopy(coupling).double()
+        results = []
+        for module, dtype in ((coupling, torch.float32), (wanted, torch.float64)):
+            given = x.detach().to(dtype, copy=True).requires_grad_()
+            y, logabsdet = module(given, context.to(dtype))
+            (y.square().sum() + logabsdet.sum()).backward()
+            results.append([y, logabsdet, given.grad, *(p.grad for p in module.parameters())])
+        for single, double in zip(*results, strict=True):
+            assert single.dtype == torch.float32
+            torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
+
+
+def test_shifts_come_from_the_six_neighbours():
+    # By hand: one voxel that stays, and what its neighbours get of it.
+    grid = (3, 4, 3)
+    assert len(light_couplings(REGULAR, RationalQuadraticSpline(4, 5.0), 3, **SMALL)) == 4
+    near = torch.zeros(3, 6, 3, 12)
+    near[:, :, 0] = torch.arange(1.0, 7.0)[:, None]
+    x = torch.zeros(1, *grid)
+    x[0, 1, 0, 1] = 1
+    shift = neighbours(x.view(1, 3, 12), near, torch.full((3, 12), 9.0), grid)[0, :, 0].view(grid)
+    wanted = torch.zeros(grid)
+    wanted[2, 0, 1], wanted[0, 0, 1] = 1, 2
+    wanted[1, 1, 1], wanted[1, 3, 1] = 3, 4
+    wanted[1, 0, 2], wanted[1, 0, 0] = 5, 6
+    assert torch.equal(shift, wanted)
+    begin = torch.full((3, 12), 9.0)
+    sums = neighbours_by_kernels(x.view(1, 3, 12), near, begin, 3)
+    inner = sums[0, :, 0].view(grid)
+    # At the innermost and outermost ring weights are zero, as `NeighbourCoupling` has them.
+    assert torch.equal(inner[:, :, 1], wanted[:, :, 1])
+    one = np.zeros((2, 12), np.float32)
+    memory = np.zeros((3, 18), np.float32)
+    add_neighbours(x[0].view(3, 12).numpy(), near.numpy(), begin.numpy(), 3, 1, *one, memory)
+    np.testing.assert_array_equal(one, sums[0, 1].numpy())
+    # These are compared with torch above, through `draw`.
+    assert all(callable(kernel) for kernel in (undo_coupling, draw_voxels))
+
+
+def test_light_couplings_are_for_layers_divided_alike_and_others_have_splines():
+    assert grid_of(REGULAR) == (4, 4, 3)
+    assert grid_of(IRREGULAR) is None
+    # A checkerboard of three sectors does not close.
+    assert grid_of(divided((3, 3), (3, 3))) is None
+    kinds = lambda s: {type(t).__name__ for t in s.shapes.transform._transforms}  # noqa: E731
+    small = {"hidden": 8, "width": 4, "energy_hidden": 8}
+    light = CaloINN(REGULAR, ONE_TO_100, **small)
+    assert kinds(light) == {"LayerMap", "NeighbourCoupling"}
+    assert light.config()["layers"] is None
+    assert kinds(CaloINN(REGULAR, ONE_TO_100, layers=2, **small)) == {"LayerCoupling"}
+    assert kinds(CaloINN(IRREGULAR, ONE_TO_100, **small)) == {"Coupling"}
+    # What files of before have: all sizes, and layers=2 among them.
+    old = {"num_blocks": 6, "num_bins": 8, "tail_bound": 10.0, "hidden": 128, "layers": 2}
+    assert kinds(CaloINN(REGULAR, ONE_TO_100, width=32, **old)) == {"LayerCoupling"}
+
+
+def test_sectors_share_splines_where_the_geometry_is_symmetric():
+    spline = RationalQuadraticSpline(4, 5.0)
+    symmetric = dataclasses.replace(REGULAR, symmetric=True)
+    for geometry, sectors in ((REGULAR, REGULAR.symmetric), (symmetric, True)):
+        own = LayerMap(geometry, spline, context=5, hidden=4, depth=1, width=2)
+        assert own.shared == sectors
+        shape = own.parameters_of(torch.randn(2, 5)).shape
+        assert shape == (4, 2, 1 if sectors else 4, 3, spline.num_parameters)
