@@ -112,6 +112,7 @@ class ShowerBatches:
     """
 
     pool = 16_384
+    pool_bytes = 1 << 30
     neighbours = 512
 
     def __init__(
@@ -138,6 +139,10 @@ class ShowerBatches:
         self.showers, self.conditions = showers, conditions
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size, self.threshold = rank, world_size, threshold
+        # Of calorimeters with many voxels fewer are mixed: while they are read and put in order
+        # they stand in memory two or three times.
+        most = self.pool_bytes // (4 * showers.geometry.num_voxels)
+        self.pool = max(batch_size, min(self.pool, most))
         # A turn would leave the angles of the particles behind.
         aimed = any(name in conditions.names for name in ("theta", "phi", "eta"))
         self.turns = turns(showers.geometry) if augment and not aimed else None

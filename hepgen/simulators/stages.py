@@ -33,6 +33,8 @@ FEWEST = 10
 # sorted by energy.
 PREPARING = 20_000
 PLACES = 40
+# Voxels of them in memory, of calorimeters with many.
+PREPARING_BYTES = 1 << 30
 # What the simulator decides, not the caller.
 NOT_OURS = ("model", "train", "validation", "class_weights", "output", "resume", "seed", "progress")
 
@@ -95,7 +97,7 @@ def fit_stages(
     train, held_out = _split(showers, validation, seed)
     if held_out is not None:
         simulator.check_geometry(held_out.geometry)
-    some = train[_from_all_over(len(train))]
+    some = train[_from_all_over(len(train), train.geometry.num_voxels)]
     told = _told_of(some, len(train), augment)
     with _same_sample(output, told, resume):
         return _fit_each(
@@ -188,11 +190,12 @@ def _split(
     return Part(showers, rest), Part(showers, held_out)
 
 
-def _from_all_over(total: int) -> np.ndarray:
+def _from_all_over(total: int, num_voxels: int) -> np.ndarray:
     """Rising numbers of showers, in runs of neighbours from all over a long sample."""
-    if total <= PREPARING:
+    wanted = min(PREPARING, max(10 * PLACES, PREPARING_BYTES // (4 * num_voxels)))
+    if total <= wanted:
         return np.arange(total)
-    size = PREPARING // PLACES
+    size = wanted // PLACES
     starts = np.linspace(0, total - size, PLACES).astype(int)
     return np.unique(starts[:, None] + np.arange(size))
 

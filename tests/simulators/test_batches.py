@@ -88,6 +88,22 @@ def test_each_shower_of_files_comes_once_an_epoch_as_it_is(showers, files, monke
     np.testing.assert_allclose(energy, showers.incident_energy[rows], rtol=1e-6)
 
 
+def test_showers_of_many_voxels_are_mixed_in_pools_that_fit_in_memory(files, monkeypatch):
+    monkeypatch.setattr(ShowerBatches, "pool_bytes", 4 * files.geometry.num_voxels * 30)
+    read, whole = [], ShowerBatches._read
+
+    def seen(self, rows):
+        read.append(len(rows))
+        return whole(self, rows)
+
+    monkeypatch.setattr(ShowerBatches, "_read", seen)
+    rows = np.concatenate(numbers(batches(files).epoch(0)))
+    assert sorted(rows) == list(range(103))
+    assert max(read) == 30
+    # A batch is never less than what was asked for.
+    assert batches(files, batch_size=50).pool == 50
+
+
 def test_turned_showers_have_the_energies_of_their_rings(showers):
     turned = batches(showers, augment=True)
     voxels, rows = [], []

@@ -128,6 +128,18 @@ def test_a_long_sample_is_prepared_for_from_all_over_it(monkeypatch):
     assert energy.max() == some.incident_energy.max()
 
 
+def test_of_showers_with_many_voxels_fewer_are_prepared_for(monkeypatch):
+    some = made(900)
+    kept = 4 * some.geometry.num_voxels * 600
+    monkeypatch.setattr("hepgen.simulators.stages.PREPARING_BYTES", kept)
+    seen = []
+    monkeypatch.setattr(ParametrisedShowers, "prepare", lambda self, showers: seen.append(showers))
+    ParametrisedShowers.of(some).fit(some, validation=None)
+    assert len(seen[0]) == 600
+    assert seen[0].incident_energy[0] == some.incident_energy[0]
+    assert seen[0].incident_energy[-1] == some.incident_energy[-1]
+
+
 def test_all_is_learnt_from_showers_cut_at_the_threshold_of_the_simulator(showers, monkeypatch):
     cut = float(np.median(showers.voxels[showers.voxels > 0]))
     simulator = CaloFlow(
