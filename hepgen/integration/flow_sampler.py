@@ -21,6 +21,7 @@ from hepgen.flows import NeuralSplineFlow
 from hepgen.integration.flow_training import Lesson, Scores, teach
 from hepgen.integration.low_discrepancy import replicates, scrambled_sobol
 from hepgen.integration.sampler import Draw, Sampler
+from hepgen.integration.sizes import sizes_at
 from hepgen.integration.vegas import Vegas
 
 __all__ = ["FlowSampler"]
@@ -148,11 +149,7 @@ class FlowSampler(Sampler):
         Raises:
             ValueError: values of another shape, negative or not finite.
         """
-        values = np.ascontiguousarray(values, np.float64)
-        if values.shape != (len(draw),):
-            raise ValueError(f"{len(draw)} points need as many values, got shape {values.shape}")
-        if not (np.isfinite(values).all() and values.min(initial=0.0) >= 0):
-            raise ValueError("values to adapt to must be finite and not negative")
+        values = sizes_at(draw, values)
         if self._trained < self.rounds:
             self.remember(draw, values)
             self._train()

@@ -21,6 +21,7 @@ from hepgen.integration.mixture_draw import draw_components
 from hepgen.integration.mixture_fit import Settings, fit, temper, thin
 from hepgen.integration.mixture_memory import Memory
 from hepgen.integration.sampler import Draw, Sampler
+from hepgen.integration.sizes import sizes_at
 
 __all__ = ["Mixture"]
 
@@ -127,11 +128,7 @@ class Mixture(Sampler):
         Raises:
             ValueError: values of another shape, negative or not finite.
         """
-        values = np.ascontiguousarray(values, np.float64)
-        if values.shape != (len(draw),):
-            raise ValueError(f"{len(draw)} points need as many values, got shape {values.shape}")
-        if not (np.isfinite(values).all() and values.min(initial=0.0) >= 0):
-            raise ValueError("values to adapt to must be finite and not negative")
+        values = sizes_at(draw, values)
         self._memory.add(draw, values, self._mixture)
         x, weights = self._memory.weighted()
         if not weights.max(initial=0.0) > 0:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hepgen.integration.channel_weights import ChannelWeights
 from hepgen.integration.joined import join
 from hepgen.integration.sampler import Draw, Sampler
+from hepgen.integration.sizes import sizes_at
 from hepgen.integration.vegas import Vegas
 
 __all__ = ["ChannelMap", "Multichannel"]
@@ -156,11 +157,7 @@ class Multichannel(Sampler):
         Raises:
             ValueError: values of another shape, negative or not finite.
         """
-        values = np.ascontiguousarray(values, np.float64)
-        if values.shape != (len(draw),):
-            raise ValueError(f"{len(draw)} points need as many values, got shape {values.shape}")
-        if not (np.isfinite(values).all() and values.min(initial=0.0) >= 0):
-            raise ValueError("values to adapt to must be finite and not negative")
+        values = sizes_at(draw, values)
         if not values.any():
             return
         if self._last is not None and self._last[0] is draw:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from hepgen.integration.low_discrepancy import replicates, scrambled_sobol
 from hepgen.integration.sampler import Draw, Sampler
+from hepgen.integration.sizes import sizes_at
 from hepgen.integration.strata import Strata
+from hepgen.integration.strategy import LESSONS
 from hepgen.integration.vegas_map import VegasMap
 
 __all__ = ["Vegas"]
@@ -36,7 +38,7 @@ REMEMBERED, COORDINATES = 100_000, 1_000_000
 # A map is learnt from n points with n^POWER bins, and on few axes n^(ONE_AXIS / D) times that.
 POWER, ONE_AXIS = 0.36, 0.14
 # Shares of the calls to learn from, draw by draw: on few axes a map settles sooner.
-FEW_AXES, LEARNING_FEW, LEARNING = 3, (0.03, 0.07, 0.15), (0.02, 0.03, 0.04, 0.06, 0.10)
+FEW_AXES, LEARNING_FEW = 3, (0.03, 0.07, 0.15)
 # The ratio of variances of both schemes at which one trial is enough, the relative error above
 # which a trial tells nothing, and the calls below which none is spent on trying.
 CLEAR, UNRESOLVED, FEWEST = 10.0, 0.1, 256
@@ -110,7 +112,7 @@ class Vegas(Sampler):
     @property
     def learning(self) -> tuple[float, ...]:
         """Shares of all calls to learn from, one a draw; what is left is best drawn at once."""
-        return LEARNING_FEW if self.dimension <= FEW_AXES else LEARNING
+        return LEARNING_FEW if self.dimension <= FEW_AXES else LESSONS
 
     @property
     def chosen(self) -> str:
@@ -189,12 +191,8 @@ class Vegas(Sampler):
         Raises:
             ValueError: values of another shape, negative or not finite.
         """
-        values = np.ascontiguousarray(values, np.float64)
-        if values.shape != (len(draw),):
-            raise ValueError(f"{len(draw)} points need as many values, got shape {values.shape}")
+        values = sizes_at(draw, values)
         largest = values.max(initial=0.0)
-        if not (np.isfinite(largest) and values.min(initial=0.0) >= 0):
-            raise ValueError("values to adapt to must be finite and not negative")
         if self._last is not None and self._last[0] is draw:
             _, y, jacobian, placed = self._last
             if placed:
