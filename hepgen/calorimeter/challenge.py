@@ -18,7 +18,7 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,15 +28,14 @@ from hepgen.calorimeter.binning import GeometryLike, geometry_of
 from hepgen.calorimeter.challenge_geometries import GEOMETRY_NAMES, geometry_of_size, named_geometry
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
+from hepgen.calorimeter.reading import Reading
 from hepgen.calorimeter.showers import Showers
-from hepgen.calorimeter.units import Unit, check_fraction, check_units, per_gev, unit_of
+from hepgen.calorimeter.units import check_units, per_gev, unit_of
 from hepgen.calorimeter.voxel_order import flat_order
 from hepgen.io.errors import InputError, MissingName, NotReadable, WrongType
 from hepgen.io.hdf5 import readable
 
-__all__ = ["ChallengeFile", "Float", "size_mismatch"]
-
-Float = Literal["float32", "float64"]
+__all__ = ["ChallengeFile", "size_mismatch"]
 
 ENERGY, VOXELS, EVENT, WEIGHT = "incident_energy", "voxels", "event", "weight"
 # Our name -> that of the challenge.
@@ -55,17 +54,8 @@ class ChallengeFile:
         path: the file.
         geometry: a geometry, the name of one, or a file of one. If not given, it is what the file
             carries, else that of the CaloChallenge with as many voxels.
-        names: our name -> name of the dataset, where the file has others: "voxels",
-            "incident_energy", "event", "weight", or that of a condition.
-        unit: of the energies, "MeV" unless the file says otherwise; one for both or
-            ``{"voxels": "MeV", "incident_energy": "GeV"}``. What is told is not doubted.
-        conditions: names of the conditions that are wanted; all that the file declares, and
-            "theta", "phi", "eta" and "pdg" of others, if not given.
-        sampling_fraction: share of the energy that the file holds; voxels are divided by it.
-        axes: what the axes of ``showers`` after the first are, as "z r alpha", where they are not
-            layer, sector, ring (z, alpha, r).
-        dtype: of the voxels in memory. With float64, numbers of float32 files come back bit for bit
-            when they are written; with float32, to one unit in the last place.
+        reading: what the file does not tell. Its names are "voxels", "incident_energy", "event",
+            "weight", or that of a condition.
 
     Attributes:
         path: of the file.
@@ -83,19 +73,12 @@ class ChallengeFile:
         self,
         path: str | os.PathLike[str],
         geometry: GeometryLike | None = None,
-        *,
-        names: Mapping[str, str] | None = None,
-        unit: Unit | None = None,
-        conditions: Sequence[str] | None = None,
-        sampling_fraction: float = 1.0,
-        axes: str | None = None,
-        dtype: Float = "float32",
+        reading: Reading | None = None,
     ) -> None:
-        if dtype not in ("float32", "float64"):
-            raise WrongType(f"dtype={dtype!r}: wanted 'float32' or 'float64'")
-        self.path, self.dtype = Path(path), np.dtype(dtype)
-        self.names = {**DATASETS, **(names or {})}
-        check_fraction(sampling_fraction)
+        reading = reading or Reading()
+        unit = reading.unit
+        self.path, self.dtype = Path(path), np.dtype(reading.dtype)
+        self.names = {**DATASETS, **(reading.names or {})}
         with readable(str(path)), h5py.File(path, "r") as file:
             shapes = {ENERGY: self._dataset(file, ENERGY), VOXELS: self._dataset(file, VOXELS)}
             self._length = self._check_lengths(shapes)
@@ -103,13 +86,13 @@ class ChallengeFile:
                 name: per_gev(unit_of(name, unit, dataset.attrs.get("unit")))
                 for name, dataset in shapes.items()
             }
-            self._divisors[VOXELS] *= sampling_fraction
-            self._conditions = self._conditions_of(file, conditions)
+            self._divisors[VOXELS] *= reading.sampling_fraction
+            self._conditions = self._conditions_of(file, reading.conditions)
             self._has = {name: self._is_there(file, name) for name in (EVENT, WEIGHT)}
             self.chunk = (shapes[VOXELS].chunks or (FIRST,))[0]
             shape = shapes[VOXELS].shape[1:]
             self.geometry = self._geometry_of(geometry, file, shape)
-            self._order = flat_order(shape, axes, self.geometry, str(path))
+            self._order = flat_order(shape, reading.axes, self.geometry, str(path))
             doubted = [n for n, d in shapes.items() if "unit" not in d.attrs]
         if doubted and not (isinstance(unit, str) or (unit and set(doubted) <= set(unit))):
             first = self.read(0, min(FIRST, len(self)))

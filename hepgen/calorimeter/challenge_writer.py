@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgen.atomic import replacing
-from hepgen.calorimeter.challenge import DATASETS, ENERGY, EVENT, VOXELS, WEIGHT, Float
+from hepgen.calorimeter.challenge import DATASETS, ENERGY, EVENT, VOXELS, WEIGHT
 from hepgen.calorimeter.description import described
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
+from hepgen.calorimeter.reading import Float
 from hepgen.calorimeter.showers import Showers
 from hepgen.io.errors import InputError, MissingFile, OutputExists
 from hepgen.io.whole import WholeFile

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgen.calorimeter.binning import GeometryLike
-from hepgen.calorimeter.challenge import ChallengeFile, Float
+from hepgen.calorimeter.challenge import ChallengeFile
 from hepgen.calorimeter.challenge_writer import ChallengeWriter
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
+from hepgen.calorimeter.reading import Float, Reading
 from hepgen.calorimeter.showers import Showers
 from hepgen.calorimeter.tree_writer import ShowerTreeWriter
 from hepgen.calorimeter.trees import TreeFile
@@ -43,7 +44,7 @@ class ShowerFiles:
             ``file.root:tree`` names the tree.
         geometry: a geometry, the name of one ("ds2") or a file of one. If not given, it is what the
             files carry, else that of the CaloChallenge with as many voxels.
-        names: our name -> that of the file.
+        names: this and what follows as in `Reading`.
         unit: of the energies, where the file is not in MeV and does not say so.
         conditions: names of the conditions that are wanted.
         sampling_fraction: share of the energy that the file holds; voxels are divided by it.
@@ -69,19 +70,15 @@ class ShowerFiles:
         axes: str | None = None,
         dtype: Float = "float32",
     ) -> None:
-        self._files = [
-            _opened(
-                spec,
-                geometry,
-                names=names,
-                unit=unit,
-                conditions=conditions,
-                sampling_fraction=sampling_fraction,
-                axes=axes,
-                dtype=dtype,
-            )
-            for spec in expand(files)
-        ]
+        reading = Reading(
+            names=names,
+            unit=unit,
+            conditions=conditions,
+            sampling_fraction=sampling_fraction,
+            axes=axes,
+            dtype=dtype,
+        )
+        self._files = [_opened(spec, geometry, reading) for spec in expand(files)]
         self.geometry: Geometry = self._files[0].geometry
         for other in self._files[1:]:
             if not self.geometry.same_voxels(other.geometry):
@@ -156,12 +153,7 @@ def read(
     *,
     start: int | None = None,
     stop: int | None = None,
-    names: Mapping[str, str] | None = None,
-    unit: Unit | None = None,
-    conditions: Sequence[str] | None = None,
-    sampling_fraction: float = 1.0,
-    axes: str | None = None,
-    dtype: Float = "float32",
+    **options: Any,
 ) -> Showers:
     """Showers of files, in memory.
 
@@ -170,27 +162,14 @@ def read(
         geometry: likewise.
         start: first shower, counted over all files.
         stop: shower after the last.
-        names: see `ShowerFiles`.
-        unit: likewise.
-        conditions: likewise.
-        sampling_fraction: likewise.
-        axes: likewise.
-        dtype: likewise.
+        **options: ``names``, ``unit``, ``conditions``, ``sampling_fraction``, ``axes`` and
+            ``dtype``, as of `ShowerFiles`.
 
     Raises:
         InputError: see `ShowerFiles`.
+        TypeError: there is no such option.
     """
-    found = ShowerFiles(
-        files,
-        geometry,
-        names=names,
-        unit=unit,
-        conditions=conditions,
-        sampling_fraction=sampling_fraction,
-        axes=axes,
-        dtype=dtype,
-    )
-    return found[start:stop]
+    return ShowerFiles(files, geometry, **options)[start:stop]
 
 
 def iterate(
@@ -202,13 +181,14 @@ def iterate(
         files: see `ShowerFiles`.
         geometry: likewise.
         size: showers of a piece; the last has what is left.
-        **options: as of `ShowerFiles`.
+        **options: as of `read`.
 
     Yields:
         Showers, in order.
 
     Raises:
         InputError: see `ShowerFiles`.
+        TypeError: there is no such option.
     """
     if size < 1:
         raise ShowerError(f"size={size}: wanted 1 at least")
@@ -268,11 +248,11 @@ def _writer(path: str | os.PathLike[str]) -> type[ChallengeWriter] | type[Shower
 
 
 def _opened(
-    spec: FileSpec, geometry: GeometryLike | None, **options: Any
+    spec: FileSpec, geometry: GeometryLike | None, reading: Reading
 ) -> ChallengeFile | TreeFile:
     if spec.format == "hdf5":
-        return ChallengeFile(spec.path, geometry, **options)
+        return ChallengeFile(spec.path, geometry, reading)
     if spec.format == "root":
-        return TreeFile(spec, geometry, **options)
+        return TreeFile(spec, geometry, reading)
     known = ", ".join([*HDF5, ".root"])
     raise NotReadable(f"{spec.path} is {spec.format}; showers are read from {known}")

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from hepgen.calorimeter.challenge import Float
 from hepgen.calorimeter.description import described
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
 from hepgen.calorimeter.hits import hits_of
+from hepgen.calorimeter.reading import Float
 from hepgen.calorimeter.showers import Showers
 from hepgen.calorimeter.tree_names import OWN_BRANCHES
 from hepgen.calorimeter.units import per_gev

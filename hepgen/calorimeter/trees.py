@@ -14,14 +14,15 @@ import uproot
 from numpy.typing import NDArray
 
 from hepgen.calorimeter.binning import GeometryLike, geometry_of
-from hepgen.calorimeter.challenge import FIRST, Float
+from hepgen.calorimeter.challenge import FIRST
 from hepgen.calorimeter.errors import GeometryError, ShowerError
 from hepgen.calorimeter.geometry import Geometry
 from hepgen.calorimeter.hits import place_names, voxels_of
 from hepgen.calorimeter.par04 import par04_geometry
+from hepgen.calorimeter.reading import Reading
 from hepgen.calorimeter.showers import Showers
 from hepgen.calorimeter.tree_names import OWN_BRANCHES, PAR04_TREES, tree_names_of
-from hepgen.calorimeter.units import Unit, check_fraction, check_units, per_gev, unit_of
+from hepgen.calorimeter.units import check_units, per_gev, unit_of
 from hepgen.io.columns import Column, Jagged, describe, flat_columns
 from hepgen.io.errors import InputError, NotReadable, WrongType
 from hepgen.io.files import FileSpec
@@ -46,18 +47,10 @@ class TreeFile:
         geometry: a geometry, the name of one, or a file of one. If not given, it is what the file
             carries; of Par04 files that of ds3 (18 x 50 x 45 cells in r, phi, z) or ds2 (9 x 16 x
             45), whichever holds the cells.
-        names: our name -> branch, where the tree has others: "incident_energy", "cell_energy";
+        reading: what the file does not tell. Its names are "incident_energy", "cell_energy";
             "cell_index", or what tells it: "cell_layer" (its id) or "cell_z", and "cell_sector" and
             "cell_ring", or "cell_x" and "cell_y", or "cell_r" and "cell_phi"; "event", "weight", or
-            a condition.
-        unit: of the energies, "MeV" unless the file says otherwise; one for both or
-            ``{"voxels": "MeV", "incident_energy": "GeV"}``. What is told is not doubted. Lengths
-            are in mm, angles in radians.
-        conditions: names of the conditions that are wanted; all that the file declares, and
-            "theta", "phi", "eta" and "pdg" of others, if not given.
-        sampling_fraction: share of the energy that the file holds; voxels are divided by it.
-        axes: not for ROOT files.
-        dtype: of the voxels in memory.
+            a condition. Lengths are in mm, angles in radians.
 
     Attributes:
         path: of the file.
@@ -78,20 +71,12 @@ class TreeFile:
         self,
         spec: FileSpec,
         geometry: GeometryLike | None = None,
-        *,
-        names: Mapping[str, str] | None = None,
-        unit: Unit | None = None,
-        conditions: Sequence[str] | None = None,
-        sampling_fraction: float = 1.0,
-        axes: str | None = None,
-        dtype: Float = "float32",
+        reading: Reading | None = None,
     ) -> None:
-        if dtype not in ("float32", "float64"):
-            raise WrongType(f"dtype={dtype!r}: wanted 'float32' or 'float64'")
-        if axes is not None:
+        reading = reading or Reading()
+        if reading.axes is not None:
             raise GeometryError(f"{spec.path}: axes are of HDF5 files; cells of trees have names")
-        check_fraction(sampling_fraction)
-        self.path, self.dtype = spec.path, np.dtype(dtype)
+        self.path, self.dtype = spec.path, np.dtype(reading.dtype)
         texts, trees = _beside(spec)
         self._specs = _specs(spec, trees)
         with _Sources(self._specs) as sources:
@@ -99,15 +84,17 @@ class TreeFile:
             self._length = sources.num_entries
             ours = set(TEXTS) <= set(texts)
             declared = [n for n in sources.names if ours and n not in OWN_BRANCHES]
-            self.names = tree_names_of(sources.names, names or {}, conditions, declared, self.where)
+            self.names = tree_names_of(
+                sources.names, reading.names or {}, reading.conditions, declared, self.where
+            )
         self._divisors = {
-            name: per_gev(unit_of(name, unit, texts.get("energy_unit")))
+            name: per_gev(unit_of(name, reading.unit, texts.get("energy_unit")))
             for name in ("incident_energy", "voxels")
         }
-        self._divisors["voxels"] *= sampling_fraction
+        self._divisors["voxels"] *= reading.sampling_fraction
         self.geometry = self._geometry_of(geometry, texts.get("geometry"))
         self._places = place_names(list(self.names.places), self.geometry)
-        if unit is None and "energy_unit" not in texts:
+        if reading.unit is None and "energy_unit" not in texts:
             self._check_units()
 
     def __len__(self) -> int:

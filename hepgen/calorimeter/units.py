@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hepgen.calorimeter.errors import ShowerError
 from hepgen.io.errors import nearest_names
 
-__all__ = ["Unit", "check_fraction", "check_units", "per_gev", "unit_of"]
+__all__ = ["Unit", "check_units", "per_gev", "unit_of"]
 
 Unit = str | Mapping[str, str]
 
@@ -70,19 +70,6 @@ def unit_of(quantity: str, told: Unit | None, in_file: object, usual: str = "MeV
     unit = told or (in_file if isinstance(in_file, str) else usual)
     per_gev(unit)
     return unit
-
-
-def check_fraction(sampling_fraction: float) -> None:
-    """Refuse what is no share of an energy.
-
-    Args:
-        sampling_fraction: above 0, at most 1.
-
-    Raises:
-        ShowerError: it is not.
-    """
-    if not 0 < sampling_fraction <= 1:
-        raise ShowerError(f"sampling_fraction={sampling_fraction}: wanted a share, such as 0.033")
 
 
 def check_units(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hepgen.calorimeter import Geometry, Showers
 from hepgen.calorimeter.challenge import ChallengeFile
 from hepgen.calorimeter.challenge_writer import ChallengeWriter
+from hepgen.calorimeter.reading import Reading
 
 __all__ = ["coarse_showers", "main"]
 
@@ -37,7 +38,7 @@ def coarse_showers(source: str | Path, number: int = NUMBER) -> Showers:
         Showers of 480 voxels: three layers, two sectors and 1, 1, 2 and 5 rings become one. Voxels
         are rounded to 12 binary digits after the first, which is 1.2e-4 of them.
     """
-    fine = ChallengeFile(source, "ds2", dtype="float64").read(0, number)
+    fine = ChallengeFile(source, "ds2", Reading(dtype="float64")).read(0, number)
     coarse = fine.merged(layers=3, sectors=2, rings=(1, 1, 2, 5))
     geometry = Geometry(
         coarse.geometry.layers, NAME, "electron", coarse.geometry.threshold, symmetric=True

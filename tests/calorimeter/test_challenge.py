@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from hepgen.calorimeter import Geometry, GeometryError, Layer, ShowerError, Showers
-from hepgen.calorimeter.challenge import DATASETS, ChallengeFile, Float, size_mismatch
+from hepgen.calorimeter.challenge import DATASETS, ChallengeFile, size_mismatch
 from hepgen.calorimeter.challenge_geometries import named_geometry
 from hepgen.calorimeter.challenge_writer import ChallengeWriter
-from hepgen.calorimeter.units import Unit, check_fraction, check_units, per_gev, unit_of
+from hepgen.calorimeter.reading import Float, Reading
+from hepgen.calorimeter.units import Unit, check_units, per_gev, unit_of
 from hepgen.calorimeter.voxel_order import AXES, flat_order
 from hepgen.io.errors import (
     InputError,
@@ -46,8 +47,8 @@ def write(path: Path, some: Showers, **options: Any) -> None:
         writer.extend(some)
 
 
-def all_of(path: Path, *arguments: Any, **options: Any) -> Showers:
-    file = ChallengeFile(path, *arguments, **options)
+def all_of(path: Path, geometry: Geometry | None = None, **options: Any) -> Showers:
+    file = ChallengeFile(path, geometry, Reading(**options))
     return file.read(0, len(file))
 
 
@@ -79,7 +80,7 @@ def content(path: Path) -> dict[str, np.ndarray]:
 def test_a_real_file_read_in_double_precision_is_written_bit_for_bit(
     name: str, real_data: Path, tmp_path: Path
 ) -> None:
-    source = ChallengeFile(real_data / "showers" / name, dtype="float64")
+    source = ChallengeFile(real_data / "showers" / name, reading=Reading(dtype="float64"))
     write(tmp_path / "copy.hdf5", source.read(0, 700))
     theirs, ours = h5py.File(source.path), h5py.File(tmp_path / "copy.hdf5")
     with theirs, ours:
@@ -156,7 +157,7 @@ def test_conditions_events_and_weights_come_back(tmp_path: Path) -> None:
     assert set(all_of(path, conditions=["pdg"]).conditions) == {"pdg"}
     assert not all_of(path, conditions=[]).conditions
     with pytest.raises(MissingName, match=r"no dataset 'theta_0'.*nearest: theta"):
-        ChallengeFile(path, conditions=["theta_0"])
+        ChallengeFile(path, reading=Reading(conditions=["theta_0"]))
     with pytest.raises(ShowerError, match="cannot be called 'showers'"):
         write(tmp_path / "b.hdf5", Showers(SMALL, bare.incident_energy, bare.voxels,
                                            {"showers": theta}))  # fmt: skip
@@ -182,9 +183,9 @@ def test_datasets_may_have_other_names_and_shapes(tmp_path: Path) -> None:
     with pytest.raises(MissingName, match=r"no dataset 'incident_energies' .*nearest: in/energy"):
         ChallengeFile(path, SMALL)
     with pytest.raises(MissingName, match=r"no dataset 'cell' .*nearest: cells"):
-        ChallengeFile(path, SMALL, names={**names, "voxels": "cell"})
+        ChallengeFile(path, SMALL, Reading(names={**names, "voxels": "cell"}))
     with pytest.raises(ShowerError, match=r"theta of .*shape \(4,\); there are 3 showers"):
-        ChallengeFile(path, SMALL, names={**names, "theta": "eta"}, unit=units)
+        ChallengeFile(path, SMALL, Reading(names={**names, "theta": "eta"}, unit=units))
 
 
 def test_a_homogeneous_calorimeter_with_an_axis_for_each_direction_is_read(real_data: Path) -> None:
@@ -209,14 +210,14 @@ def test_axes_in_another_order_are_turned_when_they_are_told(tmp_path: Path) -> 
     with pytest.raises(GeometryError, match=r"shape \(3, 2, 4\).*say so: axes='r alpha z'"):
         ChallengeFile(path, SMALL)
     with pytest.raises(GeometryError, match="say so: axes='r alpha z'"):
-        ChallengeFile(path, SMALL, axes="alpha r z")
+        ChallengeFile(path, SMALL, Reading(axes="alpha r z"))
     flat = grid.transpose(0, 2, 3, 1).reshape(20, -1) * 1e3
     path = raw(tmp_path / "b.hdf5", some.incident_energy[:, None] * 1e3, flat)
     assert all_of(path, SMALL, axes="alpha, r, z").voxels == pytest.approx(some.voxels, rel=1e-6)
     with pytest.raises(GeometryError, match="axes='r phi': wanted some of z, alpha, r"):
-        ChallengeFile(path, SMALL, axes="r phi")
+        ChallengeFile(path, SMALL, Reading(axes="r phi"))
     with pytest.raises(GeometryError, match="do not describe voxels"):
-        ChallengeFile(path, SMALL, axes="r z")
+        ChallengeFile(path, SMALL, Reading(axes="r z"))
 
 
 def test_the_order_of_axes_is_that_of_a_transposition() -> None:
@@ -291,7 +292,7 @@ def test_what_a_sampling_calorimeter_sees_is_made_the_whole_energy(tmp_path: Pat
     assert_close(all_of(path, SMALL, sampling_fraction=0.033).voxels, some.voxels, 2e-7)
     for wrong in (0, 1.5, float("nan")):
         with pytest.raises(ShowerError, match=r"sampling_fraction=.*wanted a share"):
-            check_fraction(wrong)
+            Reading(sampling_fraction=wrong)
 
 
 def test_showers_without_energy_tell_nothing_of_units() -> None:
@@ -313,7 +314,7 @@ def test_datasets_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongType, match=r"showers of .* wanted numbers"):
         ChallengeFile(tmp_path / "c.hdf5", SMALL)
     with pytest.raises(WrongType, match="dtype='half': wanted 'float32'"):
-        ChallengeFile(tmp_path / "c.hdf5", SMALL, dtype="half")  # type: ignore[arg-type]
+        ChallengeFile(tmp_path / "c.hdf5", SMALL, Reading(dtype="half"))  # type: ignore[arg-type]
 
 
 def test_showers_and_geometries_that_do_not_fit_name_both_sizes(tmp_path: Path) -> None:

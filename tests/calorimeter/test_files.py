@@ -164,7 +164,7 @@ def test_batches_of_files_are_those_of_the_sample(parts: Any) -> None:
         assert np.array_equal(np.sort(numbers), np.arange(1000))
         assert (np.diff(numbers) == 1).all() != shuffle
         voxels = np.concatenate([batch.voxels.numpy() for batch in batches])
-        assert np.array_equal(voxels, some.voxels[numbers])
+        assert np.array_equal(voxels, some.above().voxels[numbers])
         energy = np.concatenate([batch.incident_energy.numpy() for batch in batches])
         assert np.array_equal(energy, some.incident_energy[numbers].astype(np.float32))
 
@@ -179,7 +179,7 @@ def test_small_pools_shuffle_files_too(parts: Any, monkeypatch: pytest.MonkeyPat
     numbers = [b.number.numpy() for b in batches.epoch(0) if b.number is not None]
     assert np.array_equal(np.sort(np.concatenate(numbers)), np.arange(1000))
     voxels = next(batches.epoch(0, start=7)).voxels.numpy()
-    assert np.array_equal(voxels, some.voxels[numbers[7]])
+    assert np.array_equal(voxels, some.above().voxels[numbers[7]])
 
 
 def test_a_geometry_is_told_by_name_by_file_or_by_the_number_of_voxels(

@@ -18,6 +18,7 @@ from hepgen.calorimeter import Geometry, GeometryError, Layer, ShowerError, Show
 from hepgen.calorimeter.challenge_geometries import named_geometry
 from hepgen.calorimeter.files import ShowerFiles, read, write
 from hepgen.calorimeter.hits import PLACES, Hits, hits_of, place_names, voxels_of
+from hepgen.calorimeter.reading import Reading
 from hepgen.calorimeter.tree_names import OWN_BRANCHES, PAR04_TREES, TreeNames, tree_names_of
 from hepgen.calorimeter.tree_writer import ShowerTreeWriter
 from hepgen.calorimeter.trees import TreeFile
@@ -408,7 +409,7 @@ def test_trees_that_are_no_showers_are_refused(tmp_path: Path, some: Showers, hi
     with pytest.raises(GeometryError, match="axes are of HDF5 files"):
         read(path, GEOMETRY, axes="z r")
     with pytest.raises(WrongType, match="dtype='half'"):
-        TreeFile(FileSpec(str(path)), GEOMETRY, dtype="half")  # type: ignore[arg-type]
+        TreeFile(FileSpec(str(path)), GEOMETRY, Reading(dtype="half"))  # type: ignore[arg-type]
     with pytest.raises(MissingName, match=r"no branch 'cell_eng' .*nearest: cell_energy"):
         read(path, GEOMETRY, names={"cell_energy": "cell_eng"})
     with pytest.raises(WrongType, match=r"'cell_energy' .*wanted one number an entry"):
