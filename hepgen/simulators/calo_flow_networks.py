@@ -12,19 +12,22 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from random import Random
 
-from nflows.transforms import CompositeTransform, InverseTransform
+from nflows.transforms import CompositeTransform, InverseTransform, Transform
 from torch import Tensor
 
 from hepgen.flows import (
     MADE,
+    Affine,
     Autoregressive,
+    Conditioner,
+    Coupling,
     Element,
     Flow,
     RationalQuadraticSpline,
     StandardNormal,
 )
 
-__all__ = ["Backwards", "autoregressive_flow", "orders", "steps_of"]
+__all__ = ["Backwards", "autoregressive_flow", "marginal_flow", "orders", "steps_of"]
 
 
 class Backwards(Element):
@@ -108,6 +111,7 @@ def autoregressive_flow(
     min_bin: float,
     dropout: float = 0.0,
     inverse: bool = False,
+    scale_hidden: int = 0,
 ) -> Flow:
     """Splines one after the other, each with a masked network of its own.
 
@@ -121,6 +125,8 @@ def autoregressive_flow(
         min_bin: least width and height of their bins, as a share of the interval.
         dropout: see `hepgen.flows.MADE`.
         inverse: each dimension of the data is told by latent ones, not by data: fast to draw.
+        scale_hidden: each dimension is shifted and scaled first, given the context, by a network of
+            this width; 0 for none.
 
     Returns:
         The flow, from the standard normal distribution.
@@ -147,8 +153,37 @@ def autoregressive_flow(
         )
         for order in orders
     ]
-    turned = [InverseTransform(step) for step in steps] if inverse else steps
-    return Flow(CompositeTransform(turned), StandardNormal(len(orders[0])), context)
+    turned: list[Transform] = [InverseTransform(one) for one in steps] if inverse else [*steps]
+    dimension = len(orders[0])
+    if scale_hidden:
+        affine = Affine()
+        outputs = dimension * affine.num_parameters
+        network = Conditioner(0, outputs, context=context, hidden=scale_hidden)
+        turned = [Coupling([True] * dimension, affine, network), *turned]
+    return Flow(CompositeTransform(turned), StandardNormal(dimension), context)
+
+
+def marginal_flow(
+    dimension: int, context: int, *, hidden: int, num_bins: int, tail_bound: float
+) -> Flow:
+    """A spline of each dimension given the context alone, as if the others did not matter.
+
+    Both ways cost one pass, so that a teacher and its student can share it.
+
+    Args:
+        dimension: D.
+        context: C.
+        hidden: width of the two hidden layers of its network.
+        num_bins: of each spline.
+        tail_bound: where splines end.
+
+    Returns:
+        The flow, from the standard normal distribution.
+    """
+    spline = RationalQuadraticSpline(num_bins, tail_bound)
+    network = Conditioner(0, dimension * spline.num_parameters, context=context, hidden=hidden)
+    step = Coupling([True] * dimension, spline, network)
+    return Flow(CompositeTransform([step]), StandardNormal(dimension), context)
 
 
 def steps_of(flow: Flow) -> list[Autoregressive]:

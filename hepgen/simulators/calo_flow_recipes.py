@@ -64,6 +64,8 @@ def caloflow_recipe(particle: Literal["photons", "pions"]) -> CaloFlowRecipe:
         "to_and_fro": False,
         "guided": photons,
         "beta": 0.5,
+        "from_teacher": False,
+        "marginal_bins": 0,
         "preprocessing": dict(RECIPES["CaloFlow"]),
     }
     training = {

@@ -13,6 +13,8 @@ student, and from latent points, student first and then teacher, come
    L = \beta \chi^2_x + (1 - \beta) \chi^2_z .
 
 The factor 2 is that of the authors' program, which compares points before and after permutations.
+Where each voxel is first mapped given the energies alone, teacher and student share that map, and
+their points are what it leaves.
 
 Shapes: B showers, L layers, V voxels, C context, M parameters of a voxel, K transforms.
 """
@@ -102,14 +104,22 @@ class TeacherStage(nn.Module):
     """The flow of the voxels learns by likelihood.
 
     Args:
-        flow: of the voxels x.
+        flow: of the voxels x, or of what ``marginal`` makes of them.
         preprocessing: fitted.
         told: what the voxels are conditional on, fitted.
+        marginal: maps each voxel given the context alone, and learns with the flow.
     """
 
-    def __init__(self, flow: Flow, preprocessing: Preprocessing, told: LayerContext) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        preprocessing: Preprocessing,
+        told: LayerContext,
+        marginal: Flow | None = None,
+    ) -> None:
         super().__init__()
         self.flow, self.preprocessing, self.told = flow, preprocessing, told
+        self.marginal = marginal
 
     def loss(self, batch: ShowerBatch) -> Tensor:
         """Mean of the negative log density of the voxels.
@@ -118,13 +128,17 @@ class TeacherStage(nn.Module):
             batch: showers.
         """
         x, context = _voxels(_in_type_of(self.flow, batch), self.preprocessing, self.told)
-        return -batch.mean(self.flow.log_prob(x, context))
+        if self.marginal is None:
+            return -batch.mean(self.flow.log_prob(x, context))
+        x, log_slope = self.marginal.transform(x, context)
+        return -batch.mean(log_slope + self.flow.log_prob(x, context))
 
 
 class StudentStage(nn.Module):
     """The student of the voxel flow learns to do as its teacher does.
 
-    Energy flow and teacher are not parts of it: they are not trained, and not kept with the run.
+    Energy flow, teacher and marginal are not parts of it: they are not trained, and not kept with
+    the run.
 
     Args:
         student: an inverse flow with as many transforms in the same orders; its buffer ``trained``
@@ -135,9 +149,13 @@ class StudentStage(nn.Module):
         told: what the voxels are conditional on, fitted.
         guided: compare all points and parameters; else the two ends alone.
         beta: share of the loss from data, the rest is that from latent points.
+        marginal: what maps each voxel before the teacher does.
+        from_teacher: the student begins with the weights of its teacher, where those fit it.
     """
 
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"epochs": 15, "batch_size": 128})
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"epochs": 14, "batch_size": 128, "lr": 1e-3}
+    )
 
     def __init__(
         self,
@@ -149,16 +167,19 @@ class StudentStage(nn.Module):
         *,
         guided: bool = True,
         beta: float = 0.5,
+        marginal: Flow | None = None,
+        from_teacher: bool = False,
     ) -> None:
         super().__init__()
         self.student, self.preprocessing, self.told = student, preprocessing, told
         # In a tuple, where torch does not look for parts.
-        self.others = (teacher, energy)
-        self.guided, self.beta = guided, beta
+        self.others = (teacher, energy) if marginal is None else (teacher, energy, marginal)
+        self.guided, self.beta, self.from_teacher = guided, beta, from_teacher
+        self.begun = False
 
     def config(self) -> dict[str, Any]:
         """For the settings of the run."""
-        return {"guided": self.guided, "beta": self.beta}
+        return {"guided": self.guided, "beta": self.beta, "from_teacher": self.from_teacher}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         for other in self.others:
@@ -172,14 +193,16 @@ class StudentStage(nn.Module):
         Args:
             batch: showers.
         """
-        teacher, energy = self.others
-        teacher.eval()
-        energy.eval()
-        if self.training:
-            self.student.trained.fill_(True)
+        teacher, energy = self.others[:2]
+        for other in self.others:
+            other.eval()
+        if self.training and not self.begun:
+            self._begin()
         batch = _in_type_of(self.student, batch)
         x, told = _voxels(batch, self.preprocessing, self.told)
         with torch.no_grad():
+            for marginal in self.others[2:]:
+                x, _ = marginal.transform(x, told)
             u = torch.randn(len(batch), energy.dimension, dtype=x.dtype, device=x.device)
             u, _ = energy.transform.inverse(u, batch.context)
             layers = self.preprocessing.layers(u, batch.incident_energy)
@@ -190,6 +213,17 @@ class StudentStage(nn.Module):
                 steps_of(teacher), steps_of(self.student), x, told, z, drawn, guided=self.guided
             )
         return self.beta * batch.mean(of_data) + (1 - self.beta) * batch.mean(of_latent)
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Take the teacher's weights before the first step; not where a run is taken up."""
+        self.begun = True
+        if self.from_teacher and not bool(self.student.trained):
+            pairs = [*zip(steps_of(self.student), steps_of(self.others[0]), strict=True)]
+            if all(_alike(own.made, its.made) for own, its in pairs):
+                for own, its in pairs:
+                    own.made.load_state_dict(its.made.state_dict())
+        self.student.trained.fill_(True)
 
 
 def guided_loss(
@@ -249,6 +283,12 @@ def _difference(
     total = 2 * torch.stack([_squares(a, b) for a, b in points]).sum(0)
     parameters = zip(there[1], back[1][::-1], strict=True)
     return total + torch.stack([_squares(a, b) for a, b in parameters]).sum(0)
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether weights have the same names and shapes."""
+    shapes = [{name: t.shape for name, t in each.state_dict().items()} for each in (one, other)]
+    return shapes[0] == shapes[1]
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:

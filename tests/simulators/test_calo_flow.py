@@ -15,7 +15,13 @@ from hepgen.calorimeter import EnergyRangeWarning, Geometry, Layer, Showers
 from hepgen.flows import RationalQuadraticSpline
 from hepgen.simulators import Conditions
 from hepgen.simulators.calo_flow import CaloFlow
-from hepgen.simulators.calo_flow_networks import Backwards, autoregressive_flow, orders, steps_of
+from hepgen.simulators.calo_flow_networks import (
+    Backwards,
+    autoregressive_flow,
+    marginal_flow,
+    orders,
+    steps_of,
+)
 from hepgen.simulators.calo_flow_recipes import (
     CaloFlowRecipe,
     caloflow_recipe,
@@ -115,6 +121,123 @@ def test_a_student_is_the_inverse_of_what_it_draws_with() -> None:
     torch.testing.assert_close(matrix.det().abs().log(), logabsdet[0], rtol=0, atol=1e-9)
 
 
+def test_a_flow_that_scales_first_given_the_context_has_the_density_that_autograd_finds() -> None:
+    torch.manual_seed(0)
+    scaled = autoregressive_flow(
+        orders([4], 1), 2, hidden=8, layers=2, num_bins=5, tail_bound=4.0, min_bin=1e-3,
+        scale_hidden=6,
+    )  # fmt: skip
+    alone = marginal_flow(4, 2, hidden=6, num_bins=7, tail_bound=5.0)
+    for flow in (scaled.double(), alone.double()):
+        rough(flow)
+        x, context = torch.randn(4).double(), torch.randn(1, 2).double()
+
+        def latent(one: Tensor, flow: Any = flow, context: Tensor = context) -> Tensor:
+            z: Tensor = flow.transform(one[None], context)[0][0]
+            return z
+
+        matrix = torch.autograd.functional.jacobian(latent, x)
+        z = latent(x)
+        wanted = -0.5 * (z @ z + 4 * np.log(2 * np.pi)) + matrix.det().abs().log()
+        torch.testing.assert_close(flow.log_prob(x[None], context)[0], wanted)
+        back = flow.transform.inverse(z[None], context)[0][0]
+        torch.testing.assert_close(back, x, rtol=0, atol=1e-9)
+    # No voxel sees another one: the last flow, whose matrix this is.
+    assert float((matrix - matrix.diag().diag()).abs().max()) == 0
+    assert float(matrix.diag().min()) > 0
+
+
+def test_teacher_and_student_share_the_splines_that_see_no_other_voxel() -> None:
+    showers = made(64)
+    model = small(showers)
+    model.prepare(showers)
+    assert model.marginal is not None
+    rough(model.marginal)
+    batch = next(model.batches(showers, batch_size=64).epoch(0))
+    teacher, student = model.stages()["teacher"], model.stages()["student"]
+    assert isinstance(teacher, TeacherStage)
+    assert isinstance(student, StudentStage)
+    # The other flows are the identity still, so that the splines are all there is.
+    torch.manual_seed(0)
+    found = teacher.loss(batch)
+    torch.manual_seed(0)
+    u, x = model.prepared(batch.voxels, batch.incident_energy)
+    told = model.told(model.prepared.layers(u, batch.incident_energy), batch.context)
+    torch.testing.assert_close(found, -model.marginal.log_prob(x, told).mean())
+    found.backward()
+    assert all(p.grad is not None for p in model.marginal.parameters())
+    model.zero_grad()
+    loss = student.train().loss(batch)
+    assert float(loss.detach()) < 1e-6
+    loss.backward()
+    assert all(p.grad is None for p in model.marginal.parameters())
+    assert not any("marginal" in name for name in student.state_dict())
+    model.draw_from = "teacher"
+    slow = model.sample(30, 10.0, seed=1, block=30).voxels
+    model.draw_from = "student"
+    np.testing.assert_allclose(model.sample(30, 10.0, seed=1, block=30).voxels, slow, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "begins"), [(None, True), (20, False)])
+def test_a_student_begins_as_its_teacher_but_not_where_it_goes_on(
+    width: int | None, begins: bool
+) -> None:
+    showers = made(64)
+    batch = next(small(showers).batches(showers, batch_size=64).epoch(0))
+    for from_teacher in (True, False):
+        model = small(showers, student_hidden=width, from_teacher=from_teacher)
+        model.prepare(showers)
+        assert model.student_flow is not None
+        rough(model.teacher_flow)
+        own, its = model.student_flow.state_dict(), model.teacher_flow.state_dict()
+        weight = next(name for name in its if name.endswith("last.weight"))
+        mine = weight.replace("_transforms.0.", "_transforms.0._transform.")
+        model.stages()["student"].eval().loss(batch)  # type: ignore[operator]
+        assert not model.distilled
+        assert float(own[mine].abs().max()) == 0
+        stage = model.stages()["student"].train()
+        stage.loss(batch)  # type: ignore[operator]
+        assert model.distilled
+        assert (own[mine].shape == its[weight].shape and torch.equal(own[mine], its[weight])) == (
+            begins and from_teacher
+        )
+        with torch.no_grad():
+            own[mine].fill_(0.5)
+        for again in (stage, model.stages()["student"].train()):
+            again.loss(batch)  # type: ignore[operator]
+            assert bool((own[mine] == 0.5).all())
+
+
+def test_models_of_before_there_were_shared_splines_are_what_they_were() -> None:
+    showers = made(64)
+    # Their files say preprocessing=None and nothing of what came later.
+    old = small(showers, preprocessing=None)
+    assert old.marginal is None
+    assert old.marginal_bins == 0
+    assert old.prepared.normalise == "layer"
+    assert not any("marginal" in name for name in old.state_dict())
+    new = small(showers)
+    assert new.marginal_bins == 16
+    assert new.config()["preprocessing"] == {
+        "noise": 0.2,
+        "normalise": "GeV",
+        "empty_layers": "apart",
+    }
+    assert CaloFlow(**new.config()).config() == new.config()
+    assert CaloFlow(**old.config()).marginal is None
+    assert small(showers, preprocessing=None, marginal_bins=4).marginal is not None
+
+
+def test_how_many_are_drawn_at_a_time_does_not_matter(
+    trained: CaloFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained.sample(20, 10.0, seed=1, block=20).voxels
+    monkeypatch.setattr("hepgen.simulators.calo_flow.ROWS", 7)
+    parts = trained.sample(20, 10.0, seed=1, block=20).voxels
+    # Sums of matrices may differ in the last bit, which splines carry on.
+    np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("guided", [True, False])
 def test_the_guided_loss_is_the_sum_of_squares_over_all_points_and_parameters(guided: bool) -> None:
     teacher, student = pair(count=2)
@@ -143,8 +266,10 @@ def test_the_guided_loss_is_the_sum_of_squares_over_all_points_and_parameters(gu
 
 
 def test_a_student_learns_to_draw_what_its_teacher_draws(trained: CaloFlow) -> None:
-    model = small(made(400))
-    model.load_state_dict(trained.state_dict())
+    # One that begins far from its teacher, as the papers' do.
+    model = small(made(400), from_teacher=False)
+    known = {k: v for k, v in trained.state_dict().items() if not k.startswith("student_flow")}
+    model.load_state_dict(known, strict=False)
     assert model.student_flow is not None
     with torch.no_grad():
         for step in steps_of(model.teacher_flow):
@@ -460,6 +585,7 @@ def test_the_loss_is_that_of_both_flows(trained: CaloFlow) -> None:
         ({"draw_from": "student", "student": False}, "needs a student"),
         ({"beta": 1.5}, "beta=1.5: wanted a share"),
         ({"num_transforms": 0}, "num_transforms=0"),
+        ({"marginal_bins": -1}, "marginal_bins=-1"),
         ({"preprocessing": {"noise": -1.0}}, "noise=-1.0"),
     ],
 )
