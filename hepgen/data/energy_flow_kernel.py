@@ -3,6 +3,11 @@
 Jet by jet, so that the matrices stay in the cache of a CPU core. All are padded with zeros, which
 add nothing, to a multiple of 8 rows and columns: so loops run in vector registers to their end.
 
+What runs with fast arithmetic, and what calls it, is inlined into `evaluate` by force. A function
+that is left to stand alone is compiled twice, by itself and into its caller, with sums and products
+joined in other ways; which of the two runs depends on what came from numba's cache, and so would
+the last bits.
+
 Shapes: B jets, N constituents of all jets end to end, n of one jet, and s with padding; offsets
 have B + 1 entries.
 """
@@ -139,7 +144,7 @@ def _join(a: Doubles, b: Doubles, out: Doubles) -> None:
         product[i] = one[i] * other[i]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _dot(a: Doubles, b: Doubles) -> float:
     total = 0.0
     for i in range(len(a)):
@@ -147,7 +152,7 @@ def _dot(a: Doubles, b: Doubles) -> float:
     return total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _apply(a: Doubles, v: Doubles, out: Doubles) -> None:
     for i in range(0, len(out), 4):
         a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
@@ -160,7 +165,7 @@ def _apply(a: Doubles, v: Doubles, out: Doubles) -> None:
         out[i], out[i + 1], out[i + 2], out[i + 3] = t0, t1, t2, t3
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _apply_both(a: Doubles, b: Doubles, v: Doubles, out: Doubles) -> None:
     for i in range(0, len(out), 4):
         a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
@@ -174,7 +179,7 @@ def _apply_both(a: Doubles, b: Doubles, v: Doubles, out: Doubles) -> None:
         out[i], out[i + 1], out[i + 2], out[i + 3] = t0, t1, t2, t3
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _chain(a: Doubles, w: Doubles, b: Doubles, out: Doubles, panel: Doubles) -> None:
     for i in range(0, len(w), 4):
         for first in range(0, len(w), _PANEL):
@@ -185,7 +190,7 @@ def _chain(a: Doubles, w: Doubles, b: Doubles, out: Doubles, panel: Doubles) -> 
                     out[i + r, j] = panel[r * _PANEL + j - first]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _tetra(t: Doubles, z: Doubles, out: Doubles, panel: Doubles) -> None:
     """Sums over k and l of z_k z_l T_ik T_il T_jk T_jl T_kl.
 
@@ -219,7 +224,7 @@ def _tetra(t: Doubles, z: Doubles, out: Doubles, panel: Doubles) -> None:
     _tetra_diagonal(t, z, out)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _tetra_row(
     ta: Doubles,
     tb: Doubles,
@@ -246,7 +251,7 @@ def _tetra_row(
     rows[b] += total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _tetra_diagonal(t: Doubles, z: Doubles, out: Doubles) -> None:
     size = len(z)
     w = np.empty(size)
@@ -262,7 +267,7 @@ def _tetra_diagonal(t: Doubles, z: Doubles, out: Doubles) -> None:
         out[a, a] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract"})
 def _four_rows(
     a: Doubles,
     w: Doubles,

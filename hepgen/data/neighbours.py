@@ -2,7 +2,9 @@
 
 All distances of a constituent are computed side by side in vector registers; a threshold that
 leaves at least k and few more is found by counting, without a branch for each constituent, and only
-those left are put in order. ``python -m benchmarks.neighbours`` compares it with torch.
+those left are put in order. No fast arithmetic: which of two that are almost equally near is the
+nearer shall not depend on whether a kernel is compiled or comes from numba's cache.
+``python -m benchmarks.neighbours`` compares it with torch.
 
 Shapes: B jets, N constituents of all jets end to end, n of one jet, D dimensions, k neighbours;
 offsets have B + 1 entries.
@@ -81,7 +83,7 @@ def nearest(points: Floats, offsets: Indices, k: int) -> Indices:
     return neighbours
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True)
 def _squared_distances(columns: Floats, n: int, i: int, squares: Floats) -> None:
     for j in range(n):
         squares[j] = 0

@@ -4,7 +4,9 @@ A component with mean :math:`\mu`, lower root L of its covariance (or scale matr
 :math:`L^{-1}` has :math:`\delta^2 = |L^{-1}(x - \mu)|^2` and the density
 :math:`e^{c - \delta^2/2}`, or :math:`e^c (1 + \delta^2/\nu)^{-(\nu + D)/2}` with :math:`\nu`
 degrees of freedom. Points are taken in blocks, one row an axis, so that the loops over points are
-what the processor vectorises.
+what the processor vectorises. No fast arithmetic: what LLVM makes of it depends on what is inlined,
+which is not the same where kernels are compiled and where they come from numba's cache, and a run
+that goes on in another process shall end with the same bits.
 
 Shapes: B points, D dimensions, K components.
 """
@@ -22,9 +24,10 @@ __all__ = ["expect", "mixture_density", "outside"]
 Array = NDArray[np.float64]
 
 BLOCK = 128
+HALF, QUARTER = BLOCK // 2, BLOCK // 4
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _distances(block: Array, mean: Array, whitener: Array, off: Array, squared: Array) -> None:
     """Put the offsets (D, BLOCK) from a mean and their squared lengths (BLOCK,) in place."""
     for axis in range(len(mean)):
@@ -42,7 +45,24 @@ def _distances(block: Array, mean: Array, whitener: Array, off: Array, squared: 
             squared[point] += white[point] * white[point]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dot(a: Array, b: Array, sums: Array) -> float:
+    """Sum of the products of two blocks, in an order that vector registers can take."""
+    for i in range(HALF):
+        sums[i] = a[i] * b[i] + a[HALF + i] * b[HALF + i]
+    for i in range(QUARTER):
+        sums[i] += sums[QUARTER + i]
+    for i in range(16):
+        sums[i] += sums[16 + i]
+    for i in range(8):
+        sums[i] += sums[8 + i]
+    for i in range(4):
+        sums[i] += sums[4 + i]
+    total: float = (sums[0] + sums[2]) + (sums[1] + sums[3])
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _load(x: Array, first: int, block: Array) -> int:
     """Fill a block with points; what is left empty at the end repeats the last point."""
     count = min(BLOCK, len(x) - first)
@@ -52,7 +72,7 @@ def _load(x: Array, first: int, block: Array) -> int:
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _densities(squared: Array, constant: float, degrees: float, dimension: int) -> None:
     """Turn squared distances into densities, in place; degrees of zero mean a Gaussian."""
     if degrees > 0:
@@ -64,7 +84,7 @@ def _densities(squared: Array, constant: float, degrees: float, dimension: int) 
             squared[point] = math.exp(constant - 0.5 * squared[point])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def mixture_density(
     x: Array, flat: float, constants: Array, means: Array, whiteners: Array, degrees: float
 ) -> Array:
@@ -97,7 +117,7 @@ def mixture_density(
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def expect(
     x: Array,
     weights: Array,
@@ -131,7 +151,7 @@ def expect(
     second_moments = np.zeros((number, dimension, dimension))
     block, off = np.empty((dimension, BLOCK)), np.empty((number, dimension, BLOCK))
     value, scale, summed = np.empty((number, BLOCK)), np.ones((number, BLOCK)), np.empty(BLOCK)
-    part = np.empty(BLOCK)
+    part, ones, sums = np.empty(BLOCK), np.ones(BLOCK), np.empty(HALF)
     likelihood = 0.0
     for first in range(0, len(x), BLOCK):
         count = _load(x, first, block)
@@ -149,28 +169,21 @@ def expect(
             summed[point] = weights[first + point] / summed[point]
         summed[count:] = 0.0
         for k in range(number):
-            mass = 0.0
             for point in range(BLOCK):
                 value[k, point] *= summed[point]
-                mass += value[k, point]
+            mass = _dot(value[k], ones, sums)
             counts[k] += mass
             if mass < 1e-12:
                 continue
             for point in range(BLOCK):
                 value[k, point] *= scale[k, point]
-                scaled[k] += value[k, point]
+            scaled[k] += _dot(value[k], ones, sums)
             for row in range(dimension):
                 for point in range(BLOCK):
                     part[point] = value[k, point] * off[k, row, point]
-                sums = 0.0
-                for point in range(BLOCK):
-                    sums += part[point]
-                first_moments[k, row] += sums
+                first_moments[k, row] += _dot(part, ones, sums)
                 for axis in range(row + 1):
-                    sums = 0.0
-                    for point in range(BLOCK):
-                        sums += part[point] * off[k, axis, point]
-                    second_moments[k, row, axis] += sums
+                    second_moments[k, row, axis] += _dot(part, off[k, axis], sums)
     for k in range(number):
         for row in range(dimension):
             for axis in range(row):
@@ -178,7 +191,7 @@ def expect(
     return counts, scaled, first_moments, second_moments, likelihood
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def outside(
     latent: Array, scale: Array, means: Array, roots: Array
 ) -> tuple[Array, Array, Array, Array]:

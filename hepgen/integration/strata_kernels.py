@@ -1,7 +1,8 @@
 """Compiled loops of the strata: a tree of boxes, each cut in half across one axis.
 
 Boxes are never stored: whoever walks the tree keeps the corner and the sides of the box it is in,
-and what a cut has changed, to change it back.
+and what a cut has changed, to change it back. No fast arithmetic, as its bits would depend on
+whether a kernel is compiled or comes from numba's cache.
 
 Shapes: B points, D dimensions, S nodes.
 """
@@ -125,7 +126,7 @@ def _enter(
     return depth
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_cut(
     points: Points, begin: int, end: int, low: Array, side: Array, variance: float, sums: Array
 ) -> int:
@@ -166,7 +167,7 @@ def _best_cut(
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy")
 def _partition(
     source: Points, target: Points, begin: int, end: int, axis: int, cut: float, halves: Array
 ) -> int:
