@@ -56,7 +56,7 @@ from hepgen.simulators.simulator import Simulator
 __all__ = ["CaloVAE"]
 
 # Showers whose voxels are drawn at a time, so that what they are drawn from stays near.
-CHUNK = 100
+CHUNK = 200
 
 
 def _uniform(noise: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ class LayerHits(nn.Module):
             uniform: numbers in (0, 1), shape (B, L).
             context: shape (B, C).
         """
-        if uniform.device.type == "cpu" and not torch.compiler.is_exporting():
+        traced = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+        if uniform.device.type == "cpu" and not traced:
             alone, flat = self._numbers(context)
             if alone.dtype == uniform.dtype == torch.float32 and not alone.requires_grad:
                 out = np.empty(tuple(uniform.shape), np.float32)

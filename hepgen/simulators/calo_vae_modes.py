@@ -27,8 +27,8 @@ from hepgen.simulators.symmetry import turns
 
 __all__ = ["ShowerModes"]
 
-# Showers at a time.
-CHUNK = 256
+# Voxels at a time, and of how many the modes are taken at most, from showers all over the sample.
+CHUNK, MOST = 1_000_000, 200_000_000
 HARMONICS = 3
 TERMS = 4
 # Least probability and variance, and how far a logarithm may be from the usual one.
@@ -87,9 +87,10 @@ class ShowerModes(nn.Module):
             voxels: in GeV, shape (B, V).
             incident_energy: in GeV, shape (B,).
         """
-        pairs = list(
-            zip(torch.split(voxels, CHUNK), torch.split(incident_energy, CHUNK), strict=True)
-        )
+        step = -(-voxels.numel() // MOST)
+        size = max(1, CHUNK // voxels.shape[1])
+        some = (torch.split(part[::step], size) for part in (voxels, incident_energy))
+        pairs = list(zip(*some, strict=True))
         self.usual.zero_()
         for squares in (False, True):
             self._regress(pairs, squares=squares)
