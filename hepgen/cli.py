@@ -99,23 +99,35 @@ def _spelt_out(parser: ArgumentParser, words: list[str]) -> Iterator[str]:
 
 
 def _inspect(words: list[str]) -> None:
+    from dataclasses import replace
+
     from rich.console import Console
 
     from hepgen.io import inspect
+    from hepgen.shower_inspection import inspect_showers
 
     parser = _parser("inspect")
     parser.add_argument("path", metavar="FILE", help="ROOT, HDF5, Parquet or npz file, or its URL")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    told = "of showers: name or file of the calorimeter, where the file does not tell it"
+    parser.add_argument("--geometry", type=str | None, help=told)
     parser.add_function_arguments(inspect, skip={"path"})
     arguments = _arguments(parser, words)
-    as_json = arguments.pop("json")
+    as_json, geometry = arguments.pop("json"), arguments.pop("geometry")
     found = inspect(**arguments)
+    showers = inspect_showers(found, tree=arguments["tree"], geometry=geometry)
+    if showers is not None:
+        # Schemas are of jets.
+        found = replace(found, trees=tuple(replace(one, problem=None) for one in found.trees))
     if as_json:
         import json
 
-        print(json.dumps(found.to_dict(), indent=2))
-    else:
-        Console().print(found)
+        told_of = {} if showers is None else {"showers": showers.to_dict()}
+        print(json.dumps(found.to_dict() | told_of, indent=2))
+        return
+    Console().print(found)
+    if showers is not None:
+        print(showers)
 
 
 def _train(words: list[str]) -> None:
@@ -282,7 +294,7 @@ def _export(words: list[str]) -> None:
     from hepgen import checkpoint
     from hepgen.exported import export
     from hepgen.simulators import Simulator
-    from hepgen.simulators.par04_export import export_par04
+    from hepgen.simulators.par04_export import export_par04, macro
     from hepgen.taggers import Tagger
 
     parser = _parser("export")
@@ -294,8 +306,11 @@ def _export(words: list[str]) -> None:
     arguments = _arguments(parser, words)
     model = checkpoint.load(arguments["model"])
     if isinstance(model, Simulator):
-        export_par04(model, arguments["output"], conditions=arguments["conditions"])
+        written = export_par04(model, arguments["output"], conditions=arguments["conditions"])
+        print(macro(written, arguments["output"]))
     elif isinstance(model, Tagger):
+        if arguments["conditions"] is not None:
+            raise checkpoint.CheckpointError("--conditions are of simulators; this is a tagger")
         export(model, arguments["output"])
     else:
         raise checkpoint.CheckpointError(

@@ -185,8 +185,10 @@ def readable(where: str) -> Iterator[None]:
         if "filter" in reason:
             hint = "it is compressed by a plugin: pip install hdf5plugin, and import it first"
             raise NotReadable(f"{where} cannot be read; {hint} ({reason})") from error
+        if os.path.isfile(where) and os.path.getsize(where) == 0:
+            raise NotReadable(f"{where} is cut short: it is empty") from error
         if "file signature not found" in reason:
             raise NotReadable(f"{where} is not an HDF5 file") from error
-        if "truncated" in reason or (os.path.isfile(where) and os.path.getsize(where) == 0):
+        if "truncated" in reason:
             raise NotReadable(f"{where} is cut short ({reason})") from error
         raise NotReadable(f"{where} cannot be read, it may be damaged ({reason})") from error
