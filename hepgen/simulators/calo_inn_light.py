@@ -227,18 +227,23 @@ class NeighbourCoupling(Transform):  # type: ignore[misc] # nflows has no annota
         """``inverse`` in place, on a CPU and without gradients.
 
         Args:
-            voxels: float32, shape (B, L, A R).
+            voxels: float32, showers last, shape (L, A R, B).
             context: shape (B, C).
         """
-        layers, _, rings = self.grid
-        undo_coupling(
-            voxels.numpy(),
-            self.layer_terms(voxels.transpose(0, 1), context).contiguous().numpy(),
-            self._weights().numpy(),
-            self._begin().numpy(),
-            self.board.view(layers, -1).numpy(),
-            rings,
-        )
+        layers, size, rows = voxels.shape
+        board = self.board.view(layers, size)
+        # The places of mapped voxels, in each layer as many as in that which has most.
+        order = torch.where(board > 0, torch.arange(size), size).sort(dim=1)[0]
+        places = order[:, : int(board.sum(1).max())]  # (L, T)
+        first = torch.bmm((self.into * (1 - board[..., None])).transpose(1, 2), voxels)
+        told = torch.cat([first.relu().view(-1, rows).t(), context], dim=1)
+        between = self.between(self.first(told).relu()).t().reshape(first.shape)
+        second = torch.cat([(first + between).relu(), torch.ones(layers, 1, rows)], dim=1)
+        chosen = places.clamp(max=size - 1)[:, None, None].expand(-1, self.width + 1, 2, -1)
+        out = self.out.view(layers, self.width + 1, 2, size).gather(3, chosen).flatten(2)
+        terms = torch.bmm(out.transpose(1, 2), second)  # (L, 2 T, B)
+        given = (terms, self._weights(), self._begin(), places.contiguous())
+        undo_coupling(voxels.numpy(), *(t.numpy() for t in given), self.grid[2])
 
     def _weights(self) -> Tensor:
         """Of neighbours, (L, 6, 3, A R): each for all sectors, none where there is no neighbour."""
@@ -330,15 +335,15 @@ def draw(
     assert isinstance(first, LayerMap)
     layers, rows = first.grid[0], noise.shape[0]
     # A copy, which the couplings write to.
-    voxels = noise.clone(memory_format=torch.contiguous_format).view(rows, layers, -1)
+    voxels = noise.t().contiguous().view(layers, -1, rows)
     for coupling in reversed(couplings):
         coupling.undo(voxels, context)
     knots = first.spline.knots
     scale = [knots.low, knots.high, knots.min_bin, knots.min_slope, knots.shift]
     least = numbers.floor * (1 - ROUNDING)
-    out = torch.empty(rows, layers, voxels.shape[2])
+    out = torch.empty(rows, layers, voxels.shape[1])
     draw_voxels(
-        voxels.numpy(),
+        voxels.view(-1, rows).t().contiguous().view(out.shape).numpy(),
         first.parameters_of(context).contiguous().numpy(),
         energies.float().contiguous().numpy(),
         np.array([numbers.floor, least, np.log(least)], np.float32),

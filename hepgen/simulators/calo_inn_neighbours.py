@@ -24,6 +24,10 @@ from hepgen.flows.elementary import exp_negative
 __all__ = ["add_neighbours", "neighbours", "neighbours_by_kernels", "undo_coupling"]
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+# Showers whose sums stay in the nearest memory.
+LANES = 128
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -197,38 +201,67 @@ def _neighbours_backward(
 
 
 @njit(**OPTIONS)
-def undo_coupling(
-    x: Floats, terms: Floats, near: Floats, begin: Floats, board: Floats, rings: int
-) -> None:
-    """The inverse of a `NeighbourCoupling`, in place.
-
-    Args:
-        x: voxels, shape (B, L, N).
-        terms: shift and slope that the layers give, which are added to, shape (L, B, 2, N).
-        near: weights of the six neighbours, of x and of what is beyond ``begin`` for the shift,
-            and of the latter for the slope, zero where there is no neighbour, shape (L, 6, 3, N).
-        begin: shape (L, N).
-        board: 1 where a voxel is mapped and 0 elsewhere, shape (L, N).
-        rings: R.
-    """
-    memory = np.zeros((3, x.shape[2] + 2 * rings), np.float32)
-    # Layers outside, as the weights of all of them would not stay in the nearest memory.
-    for layer in range(x.shape[1]):
-        for b in range(x.shape[0]):
-            shift, slope = terms[layer, b, 0], terms[layer, b, 1]
-            add_neighbours(x[b], near, begin, rings, layer, shift, slope, memory)
-            _move(x[b, layer], shift, slope, board[layer])
+def _gather(x: Floats, n: int, begin: np.float32, weights: Floats, sums: Floats) -> None:
+    """What one neighbour adds to shifts and slopes of some showers."""
+    a, b, c = weights[0], weights[1], weights[2]
+    for t in range(n):
+        above = x[t] - begin
+        hit = above if above > _ZERO else _ZERO  # noqa: FURB136
+        sums[t] += a * x[t] + b * hit
+        sums[LANES + t] += c * hit
 
 
 @njit(**OPTIONS)
-def _move(x: Floats, shift: Floats, slope: Floats, board: Floats) -> None:
-    """(x - shift) exp(-b(slope)) of the voxels that are mapped."""
-    for i in range(len(x)):
-        small = slope[i] / _STEEPEST
+def _move(x: Floats, shift: Floats, slope: Floats, sums: Floats) -> None:
+    """(x - shift) exp(-b(slope)) of one voxel of some showers."""
+    for t in range(len(x)):
+        small = (slope[t] + sums[LANES + t]) / _STEEPEST
         size = small if small > _ZERO else -small
         log_slope = _STEEPEST * (small / (_ONE + size))
-        moved = (x[i] - shift[i]) * exp_negative(-log_slope)
-        x[i] = moved if board[i] > _ZERO else x[i]
+        x[t] = (x[t] - (shift[t] + sums[t])) * exp_negative(-log_slope)
+
+
+@njit(**OPTIONS)
+def undo_coupling(
+    x: Floats, terms: Floats, near: Floats, begin: Floats, places: Integers, rings: int
+) -> None:
+    """The inverse of a `NeighbourCoupling`, in place, many showers at a time.
+
+    Args:
+        x: voxels, shape (L, N, B).
+        terms: shifts and slopes that the layers give, shape (L, 2 T, B).
+        near: weights of the six neighbours, of x and of what is beyond ``begin`` for the shift,
+            and of the latter for the slope, zero where there is no neighbour, shape (L, 6, 3, N).
+        begin: shape (L, N).
+        places: which voxels of a layer are mapped, N where there are fewer than T, shape (L, T).
+        rings: R.
+    """
+    layers, n, rows = x.shape
+    mapped = places.shape[1]
+    sums, weights = np.zeros(2 * LANES, np.float32), np.zeros((6, 3), np.float32)
+    for layer in range(layers):
+        for j in range(mapped):
+            i = places[layer, j]
+            if i >= n:
+                continue
+            weights[:] = near[layer, :, :, i]
+            for start in range(0, rows, LANES):
+                end = min(start + LANES, rows)
+                sums[:] = 0
+                for k in range(6):
+                    # Zero weights may be of places that there are not.
+                    other = layer + (-1 if k == 0 else 1 if k == 1 else 0)
+                    step = -rings if k == 2 else rings if k == 3 else -1 if k == 4 else 1
+                    beside = i if k < 2 else (i + step) % n
+                    if 0 <= other < layers:
+                        row = x[other, beside, start:end]
+                        _gather(row, end - start, begin[other, beside], weights[k], sums)
+                _move(
+                    x[layer, i, start:end],
+                    terms[layer, j, start:end],
+                    terms[layer, mapped + j, start:end],
+                    sums,
+                )
 
 
 def neighbours_by_kernels(x: Tensor, near: Tensor, begin: Tensor, rings: int) -> Tensor:
