@@ -270,14 +270,20 @@ def test_showers_of_6480_voxels_take_few_milliseconds():
     simulator = shaken(CaloINN(geometry, ONE_TO_100), 0.01)
     energy = torch.full((100,), 50.0)
     context = torch.from_numpy(ONE_TO_100.encode(energy.numpy()))
-    taken = []
+    voxels = torch.randn(100, 6480)
+    taken, beside = [], []
     with torch.inference_mode():
-        for _ in range(3):
+        for _ in range(4):
             start = time.thread_time()
             simulator.generate(energy, context, torch.Generator().manual_seed(1))
-            taken.append(time.thread_time() - start)
-    # Measured: 2 ms of one core, and 60 ms for the challenge's CaloINN; ours should stay below 5.
-    assert min(taken) / 100 < 0.005
+            between = time.thread_time()
+            for _ in range(10):
+                voxels.exp()
+            taken.append(between - start)
+            beside.append(time.thread_time() - between)
+    # Measured: 1 ms of one core, 16 times as long as ten exponentials of all voxels; and 60 ms for
+    # the challenge's CaloINN. Ours should stay below 5, which are 80 times as long there.
+    assert min(taken) < 80 * min(beside)
 
 
 @pytest.mark.parametrize("joint", [False, True])
