@@ -65,6 +65,9 @@ class CaloFlow(Simulator):
     student to teacher was 0.75 nats; 12.4 without this start, and 1.8 where the divergence itself
     was the loss.
 
+    After 11 minutes of energies and teacher and 3 of the student, on 9000 showers of Geant4, areas
+    under the ROC curve of high-level classifiers are 0.560 and 0.562, each +- 0.008.
+
     The recipes of the papers are in `hepgen.simulators.calo_flow_recipes`.
 
     Args:
