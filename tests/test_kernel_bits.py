@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,21 @@ def digests(cache: Path) -> list[str]:
         check=True,
     )
     return process.stdout.splitlines()
+
+
+# What they allow changes no bits of numbers: there are no NaN, and 0 and -0 compare equal.
+HARMLESS = {"nnan", "nsz"}
+
+
+def test_fast_arithmetic_is_inlined_or_changes_no_bits() -> None:
+    decorator = re.compile(r"^@(?:\w+\.)?njit\((.*fastmath.*)\)$", re.MULTILINE)
+    wrong = []
+    for path in sorted((REPOSITORY / "hepgen").rglob("*.py")):
+        for options in decorator.findall(path.read_text()):
+            flags = set(re.findall(r'"(\w+)"', options.partition("fastmath=")[2]))
+            if "forceinline=True" not in options and not (flags and flags <= HARMLESS):
+                wrong.append(f"{path.relative_to(REPOSITORY)}: {options}")
+    assert wrong == []
 
 
 @pytest.mark.slow
