@@ -81,7 +81,8 @@ def tune_showers(
     """The factors with which parametrised showers are most like those of a sample.
 
     Args:
-        showers: the sample.
+        showers: the sample; voxels below the threshold of its geometry count as empty, and its
+            weights count.
         calorimeter: what it is made of.
         photon: which of the showers are of photons, shape (B,).
         start: where to begin; the published formulas with the mean response and the width of the
@@ -95,6 +96,7 @@ def tune_showers(
         ShowerError: too few showers with energy, or energies below the reach of the formulas.
         GeometryError: layers without depths.
     """
+    showers = showers.above()
     seen = np.flatnonzero(showers.total_energy > 0)
     if len(seen) < FEWEST:
         raise ShowerError(
@@ -103,19 +105,22 @@ def tune_showers(
     bins = _bins(showers.incident_energy)
     edges = layer_edges(showers.geometry, z_edges)
     reader = _Moments(showers.geometry, edges, calorimeter, bins)
-    wanted, errors = reader(showers.incident_energy, showers.voxels)
+    weight = np.ones(len(showers)) if showers.weight is None else showers.weight
+    wanted, errors = reader(showers.incident_energy, showers.voxels, weight)
     rows = np.arange(len(showers))[:: max(1, len(showers) // number)]
     energy, photons = showers.incident_energy[rows], photon[rows]
     # Energies of a small sample are taken several times.
     times = max(1, min(4, number // len(rows)))
     energy, photons = np.tile(energy, times), np.tile(photons, times)
+    weights = np.tile(weight[rows], times)
     keys = keys_of(seed, 0, len(energy))
 
     def pulls(tuning: ShowerTuning) -> Doubles:
         made = simulate_voxels(
             showers.geometry, calorimeter, energy, photons, keys, tuning=tuning, z_edges=z_edges
         )
-        found, own = reader(energy, made)
+        # The particles that are made have the weights of the showers that they are taken from.
+        found, own = reader(energy, made, weights)
         scale = np.sqrt(errors**2 + own**2 + (GOAL * np.abs(wanted)) ** 2 + 1e-12)
         difference: Doubles = (found - wanted) / scale
         return np.where(np.isfinite(difference), difference, 0.0)
@@ -128,7 +133,8 @@ def tune_showers(
 def _first(showers: Showers, calorimeter: Calorimeter) -> ShowerTuning:
     """The formulas as published, with what the sample tells at once."""
     response = showers.response
-    mean = float(showers.total_energy.sum() / showers.incident_energy.sum())
+    weight = np.ones(len(showers)) if showers.weight is None else showers.weight
+    mean = float((weight @ showers.total_energy) / (weight @ showers.incident_energy))
     width = np.median(np.abs(response / mean - 1) * np.sqrt(showers.incident_energy)) / 0.6745
     least = 0.01 if isinstance(calorimeter, Sampling) else 0.001
     _, _, low, high = FACTORS["response"]
@@ -237,9 +243,9 @@ class _Moments:
         self.kinds = [*means, "resolution", "depth", "depth"] * (len(bins) - 1)
 
     def __call__(
-        self, energy: Doubles, voxels: NDArray[np.floating[Any]]
+        self, energy: Doubles, voxels: NDArray[np.floating[Any]], weight: Doubles
     ) -> tuple[Doubles, Doubles]:
-        """Moments and their errors, each of shape (M,); NaN where there are too few showers."""
+        """Weighted moments and their errors, each of shape (M,); NaN where showers are too few."""
         sums = (voxels @ self.columns).astype(np.float64)
         total = sums[:, 0]
         safe = np.where(total > 0, total, np.nan)
@@ -251,15 +257,24 @@ class _Moments:
         values, errors = [], []
         for low, high in pairwise(self.bins):
             here = (energy >= low) & (energy < high) & (total > 0)
-            some, n = each[here], int(here.sum())
-            if n < FEWEST:
+            some, w = each[here], weight[here]
+            if len(some) < FEWEST or not w.sum() > 0:
                 values.append(np.full(each.shape[1] + 3, np.nan))
                 errors.append(np.full(each.shape[1] + 3, np.nan))
                 continue
-            spread = some.std(axis=0)
+            # How many showers of equal weight they are worth.
+            n = w.sum() ** 2 / np.square(w).sum()
+            means, spread = _mean_and_spread(some, w)
             # The resolution is the width of the response as at 1 GeV, so that a bin may be wide.
-            at_one = (some[:, 0] - some[:, 0].mean()) * np.sqrt(energy[here])
-            widths = np.array([at_one.std(), *spread[1:3]])
-            values += [some.mean(axis=0), widths]
+            at_one = (some[:, :1] - means[0]) * np.sqrt(energy[here])[:, None]
+            widths = np.array([_mean_and_spread(at_one, w)[1][0], *spread[1:3]])
+            values += [means, widths]
             errors += [spread / np.sqrt(n), widths / np.sqrt(2 * n)]
         return np.concatenate(values), np.concatenate(errors)
+
+
+def _mean_and_spread(values: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:
+    """Weighted means and standard deviations of columns."""
+    mean: Doubles = np.average(values, axis=0, weights=weight)
+    variance = np.average(np.square(values - mean), axis=0, weights=weight)
+    return mean, np.sqrt(np.maximum(0.0, variance))

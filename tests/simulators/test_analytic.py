@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -52,6 +53,21 @@ def test_its_fit_has_no_epochs_and_no_history():
     assert simulator.tuning.response == pytest.approx(0.5, abs=0.01)
     with pytest.raises(TypeError, match="has no loss"):
         simulator.loss(next(simulator.batches(some(), batch_size=8).epoch(0)))
+
+
+def test_its_fit_counts_weights_and_no_voxels_below_the_threshold():
+    light, heavy = some(response=0.5), some(response=0.8)
+    both = Showers.joined([light, heavy])
+    weight = np.repeat([0.0, 1.0], [len(light), len(heavy)])
+    simulator = ParametrisedShowers(COARSE, ENERGIES, number=300)
+    simulator.fit(replace(both, weight=weight), progress=False)
+    assert simulator.tuning.response == pytest.approx(0.8, abs=0.01)
+    # Noise below the threshold in every voxel, which would be hits and energy at large radii.
+    noisy = replace(heavy, voxels=np.where(heavy.voxels > 0, heavy.voxels, np.float32(14e-6)))
+    found = [ParametrisedShowers(COARSE, ENERGIES, number=300) for _ in range(2)]
+    for one, sample in zip(found, (heavy, noisy), strict=True):
+        one.prepare(sample)
+    assert torch.equal(found[0].factors, found[1].factors)
 
 
 def test_what_was_fitted_is_saved(tmp_path):
