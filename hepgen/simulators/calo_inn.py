@@ -11,8 +11,9 @@ paper's flow is one of both together, `CaloINN.published`. Ours is
 in which u, from which response and resolution come, is autoregressive, a spline for each layer
 given those before it; and x is mapped by splines that are told the layers, and by couplings. The
 likelihood is exact in both. `hepgen.simulators.calo_inn_light` has the couplings that are used
-where layers are divided alike: a thousand times as fast as Geant4 with 6480 voxels. Where they are
-not, and with ``layers=2``, all couplings are of splines.
+where layers are divided alike: a shower of 6480 voxels takes 0.4 ms of a core where couplings of
+splines took 3. Where they are not, and with ``layers=2``, all couplings are of splines: on 480
+voxels a classifier of high-level features has an area of 0.57 with them, and of 0.60 without.
 
 Three things did most for the showers of Geant4 electrons. Empty layers are apart from all others:
 with noise below the threshold and couplings, a classifier of layer energies had an area of 0.71,
