@@ -127,7 +127,7 @@ class CaloVAE(Simulator):
         components: int = 2,
         beta: float = 1.0,
         warmup: int = 1000,
-        prior: Literal["normal", "flow", "latent_flow"] = "normal",
+        prior: Literal["normal", "flow", "latent_flow"] = "latent_flow",
         flow_hidden: int = 64,
         flow_transforms: int | None = None,
     ) -> None:
