@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,12 @@ def evaluate_showers(
     read = {key: in_layout(some, layout) for key, some in read.items()}
     left, right = read["generated"], read["reference"]
     _check_truth(read, right, left)
-    # One threshold for all, whatever the files say.
+    # One threshold for all, whatever the files say, now and wherever their geometries tell it.
     cut = right.geometry.threshold
-    read = {key: some.above(cut) for key, some in read.items()}
+    read = {
+        key: replace(some, geometry=replace(some.geometry, threshold=cut)).above()
+        for key, some in read.items()
+    }
     left, right = read["generated"], read["reference"]
     edges = None if energy_edges is None else np.asarray(energy_edges, dtype=float)
     with _telling(progress) as tell:

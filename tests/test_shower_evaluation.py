@@ -181,6 +181,10 @@ def test_one_threshold_is_that_of_the_reference(truth, fair):
     found = evaluate_showers(dusty, truth, classifiers=[], **OPTIONS)
     clean = evaluate_showers(fair, truth, classifiers=[], **OPTIONS)
     assert found.separations["num_hits"] == clean.separations["num_hits"]
+    # A higher one of the generated showers does not cut them alone either.
+    strict = replace(fair, geometry=replace(fair.geometry, threshold=0.1))
+    found = evaluate_showers(strict, truth, classifiers=[], **OPTIONS)
+    assert found.separations["num_hits"] == clean.separations["num_hits"]
 
 
 def test_other_energies_are_told_and_weights_of_the_truth_refused(truth):
