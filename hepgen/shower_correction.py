@@ -29,7 +29,7 @@ def correct_showers(
     weighted: str | os.PathLike[str] | None = None,
     geometry: str | None = None,
     level: Level = "high",
-    recipe: str = "quick",
+    recipe: str | None = None,
     greatest: float = 20.0,
     closure: float = 0.3,
     seed: int = 0,
@@ -46,7 +46,7 @@ def correct_showers(
         weighted: a file for the generated showers with their weights, ``.hdf5`` or ``.root``.
         geometry: name or file of the calorimeter, where the files do not tell it.
         level: features that the classifiers see: "high", "low", "low-normalised" or "resnet".
-        recipe: of their training.
+        recipe: of their training; "quick" if not given, "resnet" for the level of that name.
         greatest: largest weight.
         closure: share of both samples that is kept to test the weights; 0 for no test.
         seed: of everything random.

@@ -152,7 +152,7 @@ class Correction(Kept):
         generated: Showers,
         *,
         level: Level = "high",
-        recipe: str | Recipe = "quick",
+        recipe: str | Recipe | None = None,
         greatest: float = 20.0,
         seed: int = 0,
         progress: bool = False,
@@ -186,7 +186,7 @@ class Correction(Kept):
             raise ShowerError(f"{least} showers are too few, wanted {FOLDS * FEWEST}")
         if not greatest > 1:
             raise ValueError(f"greatest={greatest}: a largest weight should be above 1")
-        chosen = recipe_of(recipe)
+        chosen = recipe_of(recipe or ("resnet" if level == "resnet" else "quick"))
         pair = (generated, reference)
         x = np.concatenate([features(one, level) for one in pair])
         label = np.repeat([0, 1], [len(one) for one in pair])

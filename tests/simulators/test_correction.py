@@ -15,6 +15,7 @@ from hepgen.calorimeter import Geometry, GeometryError, Layer, ShowerError, Show
 from hepgen.metrics import effective_sample_size
 from hepgen.simulators.correction import Closure, Correction
 from hepgen.simulators.discriminator import DenseDiscriminator
+from hepgen.simulators.residual_discriminator import ResidualDiscriminator
 from tests.simulators.gaussian_showers import GEOMETRY, LAYERS, gaussian_showers, log_ratio
 
 SHIFT = 0.05
@@ -151,6 +152,17 @@ def test_a_correction_comes_back_from_its_file(correction: Correction, tmp_path:
         checkpoint.CheckpointError, match="holds DenseDiscriminator, wanted Correction"
     ):
         Correction.load(tmp_path / "network.safetensors")
+
+
+def test_the_level_of_the_residual_network_has_that_network(tmp_path: Path) -> None:
+    geometry = Geometry(tuple(Layer(tuple(range(7)), 6, i) for i in range(6)))
+    voxels = np.random.default_rng(1).exponential(size=(2, 120, geometry.num_voxels))
+    pair = [Showers(geometry, np.ones(120), one.astype(np.float32)) for one in voxels]
+    found = Correction.fit(*pair, level="resnet", epochs=1, batch_size=64)
+    assert all(isinstance(network, ResidualDiscriminator) for network in found.networks)
+    found.save(tmp_path / "correction.safetensors")
+    kept = Correction.load(tmp_path / "correction.safetensors")
+    np.testing.assert_array_equal(kept.weights(pair[1]), found.weights(pair[1]))
 
 
 def test_weights_are_put_beside_those_that_are_there(correction: Correction) -> None:
