@@ -238,7 +238,7 @@ class Decoder(nn.Module):
     """Parameters of p(x | z, u, c).
 
     The rate of each voxel, and the shift of its locations, depend on all that its layer knows, its
-    other parameters on a few numbers of it: a seventh of the products for as good a density.
+    other parameters on a few numbers of it: of products, two sevenths of what all would take.
 
     Args:
         geometry: of the voxels.
