@@ -72,7 +72,10 @@ def correct_showers(
     if weighted is not None:
         try_to_write(weighted, replace(samples[1][:1], weight=np.ones(1)))
     # One threshold for both, whatever the files say.
-    samples = [some.above(samples[0].geometry.threshold) for some in samples]
+    cut = samples[0].geometry.threshold
+    samples = [
+        replace(some, geometry=replace(some.geometry, threshold=cut)).above() for some in samples
+    ]
     # Alike, as showers of one energy may come in pairs.
     kept = [np.random.default_rng(seed).random(len(some)) < closure for some in samples]
     train = [some[~mask] for some, mask in zip(samples, kept, strict=True)]

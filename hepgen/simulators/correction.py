@@ -187,7 +187,8 @@ class Correction(Kept):
         if not greatest > 1:
             raise ValueError(f"greatest={greatest}: a largest weight should be above 1")
         chosen = recipe_of(recipe or ("resnet" if level == "resnet" else "quick"))
-        pair = (generated, reference)
+        # Into one geometry, as voxels below its threshold count as empty.
+        pair = (generated, reference.into(generated.geometry))
         x = np.concatenate([features(one, level) for one in pair])
         label = np.repeat([0, 1], [len(one) for one in pair])
         weight = np.concatenate([_weight_of(one) for one in pair])
@@ -236,6 +237,8 @@ class Correction(Kept):
             raise GeometryError(
                 f"the correction is for {self.geometry}, the showers are in {showers.geometry}"
             )
+        # Cut as the showers were that it learnt from.
+        showers = showers.into(self.geometry)
         x, fold = features(showers, self.level), _folds(showers)
         found = np.ones(len(showers))
         for k, network in enumerate(self.networks):
@@ -305,7 +308,10 @@ class Correction(Kept):
             num_showers=len(generated),
             effective_sample_size=effective_sample_size(weighted.weight),
             clipped=float((odds > self.greatest).mean()),
-            removed=float((odds - self.greatest).clip(0).sum() / odds.sum()),
+            removed=float(
+                (_weight_of(generated) * (odds - self.greatest).clip(0)).sum()
+                / (_weight_of(generated) * odds).sum()
+            ),
         )
 
 

@@ -131,6 +131,12 @@ def test_weights_stay_the_same_through_a_file_in_mev(correction: Correction) -> 
     assert (np.abs(first / second - 1) > 1e-3).mean() < 0.005
 
 
+def test_showers_are_cut_as_those_that_were_learnt_from(correction: Correction) -> None:
+    generated = gaussian_showers(300, SHIFT, seed=6)
+    strict = replace(generated, geometry=replace(GEOMETRY, threshold=3.0))
+    np.testing.assert_array_equal(correction.weights(strict), correction.weights(generated))
+
+
 def test_samples_alike_get_weights_near_one() -> None:
     correction = Correction.fit(
         gaussian_showers(3000, seed=1), gaussian_showers(3000, seed=2), **FAST
