@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.reports is not None:
+        options.reports.mkdir(parents=True, exist_ok=True)
     showers = calorimeter.read(options.file).merged(**COARSE)
     found = [judged("Geant4", showers[5000:JUDGE], showers, None, options)]
     for path in options.models:
@@ -47,8 +49,8 @@ def main() -> None:
         generated = simulator.sample(
             incident_energy=truth.incident_energy, seed=20, block=simulator.block
         )
-        name = type(simulator).__name__
-        found.append(judged(name, generated, showers, simulator, options))
+        # Two models may be of one class, such as a teacher and its student.
+        found.append(judged(Path(path).stem, generated, showers, simulator, options))
     write(options.csv, [row(one) for one in found])
 
 

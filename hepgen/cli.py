@@ -168,6 +168,15 @@ def _generate(words: list[str]) -> None:
     parser.add_argument("--conditions", type=dict[str, float] | None, help=given)
     weighed = "file of a Correction, whose weights are written too"
     parser.add_argument("--correction", type=str | None, help=weighed)
+    of_writers = {
+        "kind": (str, "ttree or rntuple, of a file .root"),
+        "unit": (str, "of energies in a file .root, GeV if not given"),
+        "tree": (str, "name of the tree in a file .root, showers if not given"),
+        "dtype": (str, "float32 or float64"),
+        "level": (int, "of the compression of a file .hdf5, 0 to 9"),
+    }
+    for name, (kind, told) in of_writers.items():
+        parser.add_argument(f"--{name}", type=kind | None, help=told)
     own: set[str | int] = {
         "model",
         "n",
@@ -178,7 +187,10 @@ def _generate(words: list[str]) -> None:
         "correction",
     }
     parser.add_function_arguments(generate, skip=own)
-    print(generate(**_arguments(parser, words)))
+    arguments = _arguments(parser, words)
+    # What is not given is the writer's own to decide, and one has no word for the other's.
+    unsaid = [name for name in of_writers if arguments[name] is None]
+    print(generate(**{name: v for name, v in arguments.items() if name not in unsaid}))
 
 
 def _evaluate_showers(words: list[str]) -> None:

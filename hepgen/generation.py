@@ -84,7 +84,7 @@ def generate(
         ShowerError: energies or conditions that make no sense.
         CheckpointError: the model file is damaged, or holds no simulator.
         NotReadable: an output of no format that hepgen writes.
-        TypeError: the writer has no such option.
+        InputError: the writer has no such option.
         OSError: a file cannot be written.
 
     Warns:

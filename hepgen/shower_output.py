@@ -57,8 +57,7 @@ def try_to_write(
 
     Raises:
         NotReadable: a suffix of no format that hepgen writes.
-        TypeError: the writer has no such option.
-        InputError: what else the writer refuses.
+        InputError: the writer has no such option, or refuses something else.
     """
     with tempfile.TemporaryDirectory() as folder:
         calorimeter.write(Path(folder) / Path(path).name, one, **(options or {}))

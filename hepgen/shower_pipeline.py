@@ -216,6 +216,8 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
             like=parts.test,
             output=folder / "generated.hdf5",
             seed=pipeline.seed,
+            # Where it was trained: on a CPU the showers of a slow simulator would take days.
+            devices=str(simulator.device),
             overwrite=True,
             progress=progress,
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
+import uproot
 
 from hepgen import calorimeter, generation
 from hepgen.calorimeter import EnergyRangeWarning, GeometryError, ShowerError
@@ -121,7 +123,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_made(simulator, tmp_p
         generate(simulator, output=tmp_path / "a.hdf5")
     with pytest.raises(NotReadable, match=r"wanted the name of a file that ends in"):
         generate(simulator, 10, output=tmp_path / "a.txt")
-    with pytest.raises(TypeError, match="levle"):
+    with pytest.raises(InputError, match="levle"):
         generate(simulator, 10, output=tmp_path / "a.hdf5", levle=3)
     with pytest.raises(InputError, match="block=0"):
         generate(simulator, 10, output=tmp_path / "a.hdf5", block=0)
@@ -159,6 +161,26 @@ def test_the_verb_makes_a_file(simulator, tmp_path, capsys):
     assert "exists; overwrite replaces it" in capsys.readouterr().err
 
 
+def test_the_verb_hands_on_what_a_writer_is_told(simulator, tmp_path, capsys):
+    simulator.save(tmp_path / "model.safetensors")
+    words = [str(tmp_path / "model.safetensors"), "-n", "20", "--progress", "false"]
+    told = {
+        "a.root": ["--kind", "rntuple", "--unit", "MeV", "--tree", "mine"],
+        "b.hdf5": ["--level", "9", "--dtype", "float64"],
+    }
+    for name, own in told.items():
+        assert main(["generate", *words, "-o", str(tmp_path / name), *own]) == 0
+    with uproot.open(tmp_path / "a.root") as file:
+        assert file.classnames()["mine;1"] == "ROOT::RNTuple"
+    with h5py.File(tmp_path / "b.hdf5") as file:
+        assert (file["showers"].dtype, file["showers"].compression_opts) == (np.float64, 9)
+    capsys.readouterr()
+    assert main(["generate", *words, "-o", str(tmp_path / "c.hdf5"), "--kind", "rntuple"]) == 1
+    told = "files of this kind have no option 'kind'; they have dtype, level"
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "c.hdf5").exists()
+
+
 def test_showers_to_be_like_may_be_finer_than_the_simulator(simulator, tmp_path):
     geometry = simulator.geometry
     layers = [replace(e, num_alpha=2 * e.num_alpha) for e in geometry.layers]
@@ -189,6 +211,6 @@ def test_files_that_cannot_be_made_are_told_at_once(tmp_path):
     with pytest.raises(NotReadable, match=r"wanted the name of a file that ends in \.safetensors"):
         check_new_file(tmp_path / "model.pt", suffix=".safetensors")
     assert check_new_file(tmp_path / "model.safetensors", suffix=".safetensors").suffix
-    with pytest.raises(TypeError, match="levle"):
+    with pytest.raises(InputError, match="levle"):
         try_to_write(tmp_path / "a.hdf5", made(1), {"levle": 2})
     assert not list(tmp_path.iterdir())

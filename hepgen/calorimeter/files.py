@@ -5,6 +5,7 @@ Shapes: B showers.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -24,12 +25,14 @@ from hepgen.calorimeter.showers import Showers
 from hepgen.calorimeter.tree_writer import ShowerTreeWriter
 from hepgen.calorimeter.trees import TreeFile
 from hepgen.calorimeter.units import Unit
-from hepgen.io.errors import NotReadable
+from hepgen.io.errors import InputError, NotReadable
 from hepgen.io.files import Files, FileSpec, expand
 
 __all__ = ["ShowerFiles", "iterate", "read", "write"]
 
 HDF5 = (".hdf5", ".h5", ".hdf")
+# Arguments of writers that are none of the user's options.
+NO_OPTIONS = ("path", "geometry", "overwrite", "resume")
 
 
 class ShowerFiles:
@@ -223,9 +226,15 @@ def write(
         NotReadable: a suffix of no format that hepgen writes.
         ShowerError: no showers at all.
         OSError: the file cannot be written.
-        TypeError: the writer has no such option.
+        InputError: the writer has no such option.
     """
     writer = _writer(path)
+    known = [name for name in inspect.signature(writer).parameters if name not in NO_OPTIONS]
+    for name in options:
+        if name not in known:
+            raise InputError(
+                f"{path}: files of this kind have no option {name!r}; they have {', '.join(known)}"
+            )
     pieces = iter([showers] if isinstance(showers, Showers) else showers)
     first = next(pieces, None)
     if first is None:

@@ -27,8 +27,9 @@ PER_GEV = {"eV": 1e9, "keV": 1e6, "MeV": 1e3, "GeV": 1.0, "TeV": 1e-3}
 # calibrated) to twice of the energy of their particle.
 LEAST_RESPONSE, GREATEST_RESPONSE = 3e-3, 30.0
 # In GeV: nobody simulates only showers softer than this; and few only softer than that, and then
-# not with most voxels below the threshold.
-SOFTEST, SOFT = 0.05, 2.0
+# not with most voxels below the threshold; nor particles harder than the last, the challenge's
+# hardest have 4.2 TeV.
+SOFTEST, SOFT, HARDEST = 0.05, 2.0, 2e4
 
 
 def per_gev(unit: str) -> float:
@@ -89,7 +90,8 @@ def check_units(
         where: the file, for the message.
 
     Raises:
-        ShowerError: the energies do not go together, or all are a thousand times too small.
+        ShowerError: the energies do not go together, or all are a thousand times too small or too
+            large.
     """
     some = (deposited > 0) & (incident_energy > 0)
     if not some.any():
@@ -110,6 +112,11 @@ def check_units(
     hits = voxels[voxels > 0]
     below = threshold > 0 and float(np.mean(hits < threshold)) > 0.5
     most = float(incident_energy.max())
+    if most > HARDEST:
+        raise ShowerError(
+            f"{where}: the greatest incident energy is {most:.3g} GeV if the file is in MeV, as is "
+            "usual. It looks as if the file is in keV; say which they are with unit='keV'"
+        )
     if most < SOFTEST or (below and most < SOFT):
         raise ShowerError(
             f"{where}: the greatest incident energy is {most:.3g} GeV if the file is in MeV, as is "

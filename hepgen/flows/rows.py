@@ -91,6 +91,8 @@ class RowBatches:
         ValueError: there are no rows, or ``batch_size`` is below 1.
     """
 
+    noun = "rows"
+
     def __init__(
         self,
         rows: Rows,

@@ -111,6 +111,7 @@ class ShowerBatches:
         ValueError: fewer showers than processes, ``batch_size`` below 1, or no such rank.
     """
 
+    noun = "showers"
     pool = 16_384
     pool_bytes = 1 << 30
     neighbours = 512

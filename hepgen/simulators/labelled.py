@@ -103,6 +103,8 @@ class LabelledBatches:
         world_size: number of processes, each of which gets every so manyth batch.
     """
 
+    noun = "showers"
+
     def __init__(
         self,
         sample: Labelled,

@@ -20,6 +20,7 @@ from hepgen.calorimeter.errors import ShowerError
 from hepgen.simulators.batches import ShowerSource
 from hepgen.training import History
 from hepgen.training.errors import TrainingError
+from hepgen.training.progress import make_progress
 from hepgen.training.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -132,13 +133,16 @@ def _fit_each(
     simulator.prepare(some.into(simulator.geometry).above())
     modules = simulator.stages()
     _check_names(type(simulator).__name__, modules, settings, stages)
-    histories = {}
+    histories: dict[str, History] = {}
     for name, module in modules.items():
         own = getattr(module, "defaults", {})
         chosen = _layered(simulator.defaults, own, settings, stages.get(name, {}))
         batch_size = chosen.pop("batch_size", 256)
         turned = chosen.pop("augment", augment)
         single = len(modules) == 1
+        if not single:
+            said = f"stage {len(histories) + 1} of {len(modules)}: {name}"
+            make_progress(progress).say(said)
         histories[name] = training.fit(
             module,
             simulator.batches(
@@ -228,10 +232,16 @@ def _same_sample(
                     f"{output} is of a run with another sample: {name} was {before.get(name)!r}, "
                     f"now {value!r}; name another folder"
                 )
+    begun = True
     try:
         yield
+    except training.DifferentRun:
+        # What stands there is of a run that learns from something else, as far as is known.
+        begun = False
+        raise
     finally:
-        if (output / "run.json").exists() or any(output.glob("*/run.json")):
+        files = [output / "run.json", *output.glob("*/run.json")]
+        if begun and any(file.exists() for file in files):
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(told))
 

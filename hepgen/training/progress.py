@@ -34,9 +34,14 @@ class Progress:
 
 
 class Lines(Progress):
-    """One line an epoch, for logs of batch jobs."""
+    """One line an epoch, for logs of batch jobs.
 
-    epochs = 0
+    Args:
+        noun: what is learnt from, in the plural.
+    """
+
+    def __init__(self, noun: str = "jets") -> None:
+        self.epochs, self.noun = 0, noun
 
     def begin(self, epoch: int, epochs: int, batches: int, done: int) -> None:
         """Remember how many epochs there are."""
@@ -44,7 +49,7 @@ class Lines(Progress):
 
     def end(self, row: Row) -> None:
         """Print the row."""
-        self.say(row_text(row, self.epochs))
+        self.say(row_text(row, self.epochs, self.noun))
 
     def say(self, message: str) -> None:
         """Print the message."""
@@ -52,9 +57,13 @@ class Lines(Progress):
 
 
 class Bar(Progress):
-    """A bar with step, loss, learning rate, jets a second, the time left; a line an epoch."""
+    """A bar with step, loss, learning rate, jets a second, the time left; a line an epoch.
 
-    def __init__(self) -> None:
+    Args:
+        noun: what is learnt from, in the plural.
+    """
+
+    def __init__(self, noun: str = "jets") -> None:
         from rich import progress as rich
         from rich.console import Console
 
@@ -69,7 +78,7 @@ class Bar(Progress):
         )
         self._task = self._bar.add_task("", total=1, numbers="")
         self._epochs = self._jets = 0
-        self._began = 0.0
+        self._began, self._noun = 0.0, noun
 
     def begin(self, epoch: int, epochs: int, batches: int, done: int) -> None:
         """Start the bar of this epoch."""
@@ -82,12 +91,12 @@ class Bar(Progress):
         """Move on."""
         self._jets += jets
         speed = self._jets / max(time.perf_counter() - self._began, 1e-9)
-        numbers = f"loss {loss:.4f}  lr {lr:.2e}  {speed:,.0f} jets/s"
+        numbers = f"loss {loss:.4f}  lr {lr:.2e}  {speed:,.0f} {self._noun}/s"
         self._bar.update(self._task, advance=batches, numbers=numbers)
 
     def end(self, row: Row) -> None:
         """Leave a line above the bar."""
-        self.say(row_text(row, self._epochs))
+        self.say(row_text(row, self._epochs, self._noun))
 
     def say(self, message: str) -> None:
         """Print above the bar."""
@@ -98,34 +107,36 @@ class Bar(Progress):
         self._bar.stop()
 
 
-def row_text(row: Row, epochs: int) -> str:
+def row_text(row: Row, epochs: int, noun: str = "jets") -> str:
     """One epoch in a line.
 
     Args:
         row: a row of the history.
         epochs: epochs of the run.
+        noun: what is learnt from, in the plural.
 
     Returns:
         For example "epoch 3/20  train loss 0.2111  validation loss 0.2034  lr 1.3e-03 ...".
     """
     words = [f"epoch {row['epoch']:.0f}/{epochs}"]
     words += [f"{k.replace('_', ' ')} {v:.4f}" for k, v in row.items() if k.endswith(_SHOWN)]
-    words += [f"lr {row['lr']:.2e}", f"{row['jets_per_second']:,.0f} jets/s"]
+    words += [f"lr {row['lr']:.2e}", f"{row['jets_per_second']:,.0f} {noun}/s"]
     return "  ".join([*words, f"{row['seconds']:.1f} s"])
 
 
 _SHOWN = ("_loss", "_accuracy")
 
 
-def make_progress(wanted: bool) -> Progress:
+def make_progress(wanted: bool, noun: str = "jets") -> Progress:
     """What suits the place the run is started from.
 
     Args:
         wanted: False for silence.
+        noun: what is learnt from, in the plural.
 
     Returns:
         A bar if stderr is a terminal, else a line an epoch; nothing if not wanted.
     """
     if not wanted:
         return Progress()
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar(noun) if sys.stderr.isatty() else Lines(noun)

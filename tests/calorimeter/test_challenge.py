@@ -231,6 +231,15 @@ def test_the_order_of_axes_is_that_of_a_transposition() -> None:
         flat_order((368,), "r z", named_geometry("ds1-photons"), "x")
 
 
+def test_kev_where_mev_are_expected_are_found_out(tmp_path: Path) -> None:
+    some = showers()
+    path = raw(tmp_path / "a.hdf5", some.incident_energy * 1e6, some.voxels * 1e6)
+    with pytest.raises(ShowerError, match=r"looks as if the file is in keV; say which .*'keV'"):
+        ChallengeFile(path, SMALL)
+    read = all_of(path, SMALL, unit="keV")
+    assert read.incident_energy == pytest.approx(some.incident_energy, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("energy_factor", "voxel_factor", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -191,3 +192,25 @@ def test_what_cannot_be_trained_is_refused_before_it_begins(showers, tmp_path):
         simulator.fit(replace(showers, conditions={"theta": np.ones(80)}), **OPTIONS)
     assert not output.exists()
     assert fit_stages.__doc__
+
+
+def test_a_refused_run_leaves_nothing_that_would_refuse_the_right_one(showers, whole, tmp_path):
+    output = tmp_path / "run"
+    shutil.copytree(whole[0], output)
+    # As runs of earlier versions, which kept no word of their sample.
+    (output / "sample.json").unlink()
+    with pytest.raises(training.DifferentRun):
+        untrained(showers).fit(made(80, seed=7), output=output, **OPTIONS | {"lr": 1e-4})
+    assert not (output / "sample.json").exists()
+    untrained(showers).fit(showers, output=output, **OPTIONS)
+    assert (output / "sample.json").exists()
+
+
+def test_stages_and_showers_are_called_by_their_names(showers, capsys):
+    untrained(showers).fit(showers, **OPTIONS | {"progress": True, "epochs": 1})
+    said = capsys.readouterr().err
+    stages = list(untrained(showers).stages())
+    for number, name in enumerate(stages, 1):
+        assert f"stage {number} of {len(stages)}: {name}\n" in said
+    assert " showers/s " in said
+    assert "jets" not in said
