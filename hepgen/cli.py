@@ -91,6 +91,12 @@ def _spelt_out(parser: ArgumentParser, words: list[str]) -> Iterator[str]:
         option, equals, value = word.partition("=")
         if option not in known and option.startswith("--"):
             option = "--" + option[2:].replace("-", "_")
+            # Keys of a mapping stand behind a dot.
+            if option.partition(".")[0] not in known:
+                from hepgen.io.errors import nearest_names
+
+                near = ", ".join(nearest_names(option, known)).replace("_", "-")
+                parser.error(f"no option {word}; nearest: {near}")
         yield option + equals + value
         switch = "bool" in str(getattr(known.get(option), "_typehint", ""))
         following = words[i + 1].lower() if i + 1 < len(words) else ""

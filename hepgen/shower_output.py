@@ -10,6 +10,7 @@ from typing import Any
 
 from hepgen import calorimeter
 from hepgen.calorimeter import Showers
+from hepgen.calorimeter.files import writer_of
 from hepgen.io.errors import MissingFile, NotReadable, OutputExists
 
 __all__ = ["check_new_file", "try_to_write"]
@@ -59,5 +60,7 @@ def try_to_write(
         NotReadable: a suffix of no format that hepgen writes.
         InputError: the writer has no such option, or refuses something else.
     """
+    # By its own name, not by that of the trial.
+    writer_of(path, options or ())
     with tempfile.TemporaryDirectory() as folder:
         calorimeter.write(Path(folder) / Path(path).name, one, **(options or {}))

@@ -179,6 +179,11 @@ def test_the_verb_hands_on_what_a_writer_is_told(simulator, tmp_path, capsys):
     told = "files of this kind have no option 'kind'; they have dtype, level"
     assert told in capsys.readouterr().err
     assert not (tmp_path / "c.hdf5").exists()
+    name = tmp_path / "d.hdf6"
+    assert main(["generate", *words, "-o", str(name)]) == 1
+    assert f"NotReadable: {name}: wanted the name of a file that ends" in capsys.readouterr().err
+    assert main(["generate", *words, "-o", str(name), "--incident-energi", "1:2"]) == 2
+    assert "no option --incident-energi; nearest: --incident-energy" in capsys.readouterr().err
 
 
 def test_showers_to_be_like_may_be_finer_than_the_simulator(simulator, tmp_path):

@@ -228,13 +228,7 @@ def write(
         OSError: the file cannot be written.
         InputError: the writer has no such option.
     """
-    writer = _writer(path)
-    known = [name for name in inspect.signature(writer).parameters if name not in NO_OPTIONS]
-    for name in options:
-        if name not in known:
-            raise InputError(
-                f"{path}: files of this kind have no option {name!r}; they have {', '.join(known)}"
-            )
+    writer = writer_of(path, options)
     pieces = iter([showers] if isinstance(showers, Showers) else showers)
     first = next(pieces, None)
     if first is None:
@@ -246,14 +240,35 @@ def write(
     return Path(path)
 
 
-def _writer(path: str | os.PathLike[str]) -> type[ChallengeWriter] | type[ShowerTreeWriter]:
+def writer_of(
+    path: str | os.PathLike[str], options: Iterable[str] = ()
+) -> type[ChallengeWriter] | type[ShowerTreeWriter]:
+    """What writes a file of a name.
+
+    Args:
+        path: see `write`.
+        options: names of those that the writer will be given.
+
+    Raises:
+        NotReadable: a suffix of no format that hepgen writes.
+        InputError: the writer has no such option.
+    """
+    writer: type[ChallengeWriter] | type[ShowerTreeWriter]
     suffix = Path(path).suffix.lower()
     if suffix in HDF5:
-        return ChallengeWriter
-    if suffix == ".root":
-        return ShowerTreeWriter
-    known = ", ".join([*HDF5, ".root"])
-    raise NotReadable(f"{path}: wanted the name of a file that ends in {known}")
+        writer = ChallengeWriter
+    elif suffix == ".root":
+        writer = ShowerTreeWriter
+    else:
+        known = ", ".join([*HDF5, ".root"])
+        raise NotReadable(f"{path}: wanted the name of a file that ends in {known}")
+    has = [name for name in inspect.signature(writer).parameters if name not in NO_OPTIONS]
+    for name in options:
+        if name not in has:
+            raise InputError(
+                f"{path}: files of this kind have no option {name!r}; they have {', '.join(has)}"
+            )
+    return writer
 
 
 def _opened(
