@@ -33,6 +33,7 @@ from hepgen.sample import JetSample, Parts
 from hepgen.start import Start
 from hepgen.taggers import Tagger
 from hepgen.training import fit
+from hepgen.training.ranks import is_first_rank
 
 __all__ = [
     "Pipeline",
@@ -238,6 +239,7 @@ def train(
         InputError: the jets cannot be read, or there is no such tagger.
         ValueError: what `hepgen.fit` raises.
     """
+    progress = progress and is_first_rank()
     folder, say = Path(output), Console(quiet=not progress).print
     features = features if start is None else start.features(features)
     sample = sample_for(sample, head)
@@ -261,6 +263,8 @@ def train(
             progress=progress,
             **options,
         )
+    if not is_first_rank():
+        return folder
     if isinstance(parts.test, JetFiles):
         wanted = {name: parts.test.options[name] for name in ("schema", "collection", "where")}
         predict_files(tagger, parts.test.files, folder / "test", resume=True, **wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hepgen.atomic import replacing
@@ -39,6 +39,8 @@ def told_in(folder: Path, resolved: str | None) -> Iterator[None]:
         yield
     finally:
         if not begun():
-            path.unlink()
-            if new and not any(folder.iterdir()):
-                folder.rmdir()
+            path.unlink(missing_ok=True)
+            # Another rank may have been here first.
+            with suppress(FileNotFoundError):
+                if new and not any(folder.iterdir()):
+                    folder.rmdir()

@@ -34,6 +34,7 @@ from hepgen.pipeline_keys import check_pipeline, open_parser, read_yaml
 from hepgen.shower_sample import ShowerParts, ShowerSample
 from hepgen.simulators import Conditions, Simulator
 from hepgen.training import fit
+from hepgen.training.ranks import is_first_rank
 
 __all__ = [
     "ShowerPipeline",
@@ -188,7 +189,7 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
     from hepgen.generation import generate
 
     options = {"progress": progress, **pipeline.options}
-    progress = options["progress"]
+    progress = options["progress"] and is_first_rank()
     # Lines as they are: a command that is cut in two cannot be copied.
     say = Console(quiet=not progress, highlight=False, soft_wrap=True).print
     folder = pipeline.output
@@ -209,6 +210,8 @@ def train_simulator(pipeline: ShowerPipeline, *, progress: bool = True) -> Path:
             seed=pipeline.seed,
             **options,
         )
+    if not is_first_rank():
+        return folder
     if parts.test is not None:
         calorimeter.write(folder / "test.hdf5", parts.test, overwrite=True)
         generate(

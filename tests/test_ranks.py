@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hepgen.training import History
+from hepgen.training.ranks import is_first_rank
 from hepgen.training.state import read_checkpoint
 from tests import small_training as small
 
@@ -96,3 +97,45 @@ def test_averages_with_running_means_are_the_same_on_all_ranks(tmp_path: Path) -
     kept = read_checkpoint(tmp_path / "run" / "last.ckpt")[0]
     torch.testing.assert_close(kept["average"], first, rtol=0, atol=0)
     assert not torch.equal(kept["model"]["layers.1.running_mean"], first["layers.1.running_mean"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pipeline", "steps", "noun", "made"),
+    [
+        ("sample_calo_inn", 2, "showers", ["generated.hdf5", "test.hdf5", "model.safetensors"]),
+        ("sample_particle_flow_network", 1, "jets", ["test.root", "model.safetensors"]),
+    ],
+)
+def test_the_first_of_several_ranks_does_what_follows_training(
+    pipeline: str, steps: int, noun: str, made: list[str], tmp_path: Path
+) -> None:
+    words = ["hepgen.cli", "train", REPOSITORY / "pipelines" / f"{pipeline}.yaml"]
+    options = ["--fit.epochs=1", "--fit.accelerator=cpu", "--fit.devices=2"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    run = subprocess.run(
+        [sys.executable, *torchrun, *words, *options, "--output", tmp_path / "run"],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("next: hepgen ") == steps, "only one rank speaks"
+    assert f"{noun}/s" in run.stderr
+    for name in made:
+        assert (tmp_path / "run" / name).is_file()
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_one_process_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert is_first_rank()
+    for name in ("LOCAL_RANK", "RANK"):
+        monkeypatch.setenv(name, "1")
+        assert not is_first_rank()
+    monkeypatch.setenv("RANK", "0")
+    assert is_first_rank()

@@ -22,6 +22,7 @@ from hepgen.training import History
 from hepgen.training.errors import TrainingError
 from hepgen.training.progress import make_progress
 from hepgen.training.randomness import seed_of
+from hepgen.training.ranks import is_first_rank
 
 if TYPE_CHECKING:
     from hepgen.simulators.simulator import Simulator
@@ -142,7 +143,7 @@ def _fit_each(
         single = len(modules) == 1
         if not single:
             said = f"stage {len(histories) + 1} of {len(modules)}: {name}"
-            make_progress(progress).say(said)
+            make_progress(progress and is_first_rank()).say(said)
         histories[name] = training.fit(
             module,
             simulator.batches(
@@ -158,7 +159,7 @@ def _fit_each(
             **chosen,
         )
     simulator.eval()
-    if output is not None and len(modules) != 1:
+    if output is not None and len(modules) != 1 and is_first_rank():
         output.mkdir(parents=True, exist_ok=True)
         checkpoint.save(simulator, output / "model.safetensors")
     return histories
@@ -241,7 +242,7 @@ def _same_sample(
         raise
     finally:
         files = [output / "run.json", *output.glob("*/run.json")]
-        if begun and any(file.exists() for file in files):
+        if begun and is_first_rank() and any(file.exists() for file in files):
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(told))
 

@@ -126,6 +126,8 @@ class _Strided:
 
     def __init__(self, source: BatchSource, rank: int, world_size: int) -> None:
         self.source, self.rank, self.world_size = source, rank, world_size
+        # What its batches are of, for those who watch.
+        self.noun = getattr(source, "noun", "jets")
 
     def __len__(self) -> int:
         return len(self.source) // self.world_size
