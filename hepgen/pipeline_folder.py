@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from hepgen.atomic import replacing
+from hepgen.training.ranks import is_first_rank
 
 __all__ = ["told_in"]
 
@@ -27,7 +28,8 @@ def told_in(folder: Path, resolved: str | None) -> Iterator[None]:
         # A simulator has a folder for each of its stages.
         return (folder / "run.json").exists() or any(folder.glob("*/run.json"))
 
-    if resolved is None or begun():
+    # Ranks that wrote the file at the same time would take its temporary name from each other.
+    if resolved is None or begun() or not is_first_rank():
         yield
         return
     new = not folder.exists()
@@ -39,8 +41,6 @@ def told_in(folder: Path, resolved: str | None) -> Iterator[None]:
         yield
     finally:
         if not begun():
-            path.unlink(missing_ok=True)
-            # Another rank may have been here first.
-            with suppress(FileNotFoundError):
-                if new and not any(folder.iterdir()):
-                    folder.rmdir()
+            path.unlink()
+            if new and not any(folder.iterdir()):
+                folder.rmdir()
