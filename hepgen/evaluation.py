@@ -15,6 +15,7 @@ from typing import Any
 from hepgen import report
 from hepgen.io.errors import InputError, MissingFile, NotReadable
 from hepgen.metrics import Comparison, Evaluation, compare_evaluations, summarise
+from hepgen.run_names import names_apart
 from hepgen.score_origin import Wanted
 from hepgen.scored_jets import ScoredJets, read_scored_jets
 
@@ -159,14 +160,9 @@ def compare(
 def _told_apart(runs: Sequence[Evaluation | str | os.PathLike[str]]) -> list[Evaluation]:
     """The runs, with the part of the path that differs behind names that occur twice."""
     loaded = [run if isinstance(run, Evaluation) else load_evaluation(run) for run in runs]
-    names = [run.name for run in loaded]
-    parts = [() if isinstance(run, Evaluation) else Path(run).resolve().parts for run in runs]
-    common = {part for part in parts[0] if all(part in other for other in parts)} if parts else ()
-    for i, name in enumerate(names):
-        own = "/".join(part for part in parts[i] if part not in common)
-        if names.count(name) > 1 and own:
-            loaded[i] = replace(loaded[i], name=f"{name} ({own})")
-    return loaded
+    paths = [None if isinstance(run, Evaluation) else run for run in runs]
+    names = names_apart([run.name for run in loaded], paths)
+    return [replace(run, name=name) for run, name in zip(loaded, names, strict=True)]
 
 
 def load_evaluation(path: str | os.PathLike[str]) -> Evaluation:

@@ -18,6 +18,7 @@ import numpy as np
 from hepgen.calorimeter import GeometryError, ShowerError
 from hepgen.io.errors import InputError, MissingFile, NotReadable
 from hepgen.metrics import Estimate
+from hepgen.run_names import names_apart
 from hepgen.shower_summary import KIND, TITLES, ShowerEvaluation
 
 __all__ = [
@@ -200,14 +201,9 @@ def _told_apart(runs: Sequence[Run]) -> list[ShowerEvaluation]:
     loaded = [
         run if isinstance(run, ShowerEvaluation) else load_shower_evaluation(run) for run in runs
     ]
-    names = [run.name for run in loaded]
-    parts = [() if isinstance(run, ShowerEvaluation) else Path(run).resolve().parts for run in runs]
-    common = set(parts[0]).intersection(*parts[1:]) if parts else set()
-    for i, name in enumerate(names):
-        own = "/".join(part for part in parts[i] if part not in common)
-        if names.count(name) > 1 and own:
-            loaded[i] = replace(loaded[i], name=f"{name} ({own})")
-    return loaded
+    paths = [None if isinstance(run, ShowerEvaluation) else run for run in runs]
+    names = names_apart([run.name for run in loaded], paths)
+    return [replace(run, name=name) for run, name in zip(loaded, names, strict=True)]
 
 
 def _check_same_truth(first: ShowerEvaluation, other: ShowerEvaluation) -> None:
